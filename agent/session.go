@@ -1,0 +1,80 @@
+// Package agent runs a plan on a host: check, lease, stage, do, verify,
+// commit, and undo when any of it fails. The same Engine runs inside the
+// agent on the host itself, and in the controller over SSH for systems on
+// which the agent cannot run; the fleet's code cannot tell which (Session).
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/step"
+)
+
+// A Session is the controller's conversation with one host. Its methods are
+// not called concurrently, except Close, which ends a method that runs.
+type Session interface {
+	// Check plans and checks. It reads only: it settles and sweeps nothing,
+	// and reports in State what it finds unsettled or under way.
+	Check(ctx context.Context, want inventory.Desired) (Report, error)
+	// Apply takes the host's lease, settles what an interrupted run left,
+	// checks again, stages every file, then does the live steps, each
+	// verified. When it returns nil the live part is in force and the host
+	// waits for Finish. When it returns an error the host is as it was
+	// before, or the error is, or wraps, a *UndoError.
+	Apply(ctx context.Context, tx Transaction, progress func(Event)) (Report, error)
+	// Finish ends the run's transaction: commit puts the staged files in
+	// place; otherwise everything is undone. A commit is asked for over a
+	// fresh Session: that it could be opened is the proof that the host can
+	// still be reached.
+	Finish(ctx context.Context, run string, commit bool, progress func(Event)) error
+	Close() error
+}
+
+// A Transaction is one change of one host.
+type Transaction struct {
+	Run     string            `json:"run"` // names the fleet's run: letters, digits, "-"
+	Who     string            `json:"who"` // user@host of the controller, for those who find the lease taken
+	Desired inventory.Desired `json:"desired"`
+	// Approved is the Fingerprint of the report whose operations a person
+	// agreed to; "" agrees to anything. Others are refused with
+	// ErrNotApproved.
+	Approved string `json:"approved,omitempty"`
+}
+
+// A Report is what Check found.
+type Report struct {
+	Identity host.Identity `json:"identity"`
+	Items    []Item        `json:"items"`           // every step, live first, in plan order
+	Notes    []string      `json:"notes,omitempty"` // the plan's warnings and state
+	// Settled says what an interrupted run had left here and what was made
+	// of it; "" nothing.
+	Settled string `json:"settled,omitempty"`
+}
+
+// An Item is one step as it was found.
+type Item struct {
+	Step   string      `json:"step"`
+	Layer  Layer       `json:"layer"`
+	Change step.Change `json:"change"`
+}
+
+// A Layer says which of the two truths a step is about.
+type Layer string
+
+// Live is in force now and gone with a reboot; Boot holds from the next boot
+// on.
+const (
+	Live Layer = "live"
+	Boot Layer = "boot"
+)
+
+// An Event is progress within a transaction.
+type Event struct {
+	Time  time.Time `json:"time"`
+	Phase string    `json:"phase"` // "lease", "settle", "stage", "do", "verify", "commit", "undo"
+	Step  string    `json:"step,omitempty"`
+	Error string    `json:"error,omitempty"`
+}

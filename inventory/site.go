@@ -1,0 +1,194 @@
+// Package inventory is the model of a site: its hosts, roles, virtual services
+// and tunnels, the rules that they must keep, and what follows from them for
+// each host (Desired). It knows nothing of the language that a site is written
+// in; package hclfile reads that.
+package inventory
+
+import (
+	"net/netip"
+)
+
+// OS is a kind of operating system: "linux", "freebsd" or "solaris" (which
+// covers Solaris 10, 11 and illumos).
+type OS string
+
+// The operating systems.
+const (
+	Linux   OS = "linux"
+	FreeBSD OS = "freebsd"
+	Solaris OS = "solaris"
+)
+
+// Method is a forwarding method: "nat", "dr" or "tun".
+type Method string
+
+// The forwarding methods.
+const (
+	NAT Method = "nat"
+	DR  Method = "dr"
+	TUN Method = "tun"
+)
+
+// Managed and Foreign say who owns a VIP or the weights of a service.
+const (
+	Managed = "managed"
+	Foreign = "foreign"
+)
+
+// A Site is one inventory, with every default filled in.
+type Site struct {
+	Name     string // of the file without its ending, or of the folder
+	Roles    []Role
+	Hosts    []*Host // by name
+	Services []*VirtualService
+	Tunnels  []*Tunnel
+	Rollout  Rollout
+	Drift    *Drift // nil: no drift block
+}
+
+// A Role is a name that hosts share.
+type Role struct {
+	Name string
+	Src  Source
+}
+
+// SSH says how to reach a host. The zero value of a field means its default,
+// which the dialer fills in.
+type SSH struct {
+	User             string   // default "root"
+	Port             int      // default 22
+	IdentityFiles    []string // absolute, or beginning with "~/"; empty: the agent, then ~/.ssh/id_*
+	KnownHosts       string   // default ~/.ssh/known_hosts
+	LegacyAlgorithms bool
+	ConnectTimeout   int // seconds, default 10
+}
+
+// A Host is one machine of the site, its roles' values folded in.
+type Host struct {
+	Name         string
+	OS           OS
+	Release      string // what `uname -r` says; "": found out when connected
+	Roles        []string
+	Address      string // where SSH goes: an address or a name
+	SSH          SSH
+	Gateway      netip.Addr // zero: not given
+	Agent        *bool      // nil: chosen by facts
+	Connection   string     // "ssh" or "local"
+	Become       string     // "", "sudo", "doas", "pfexec"
+	Network      string     // "": by facts; "ifcfg", "rc.conf", "hostname-files", "none"
+	IPForward    *bool      // nil: true on a director with a NAT service, else unmanaged
+	TunnelSource netip.Addr // zero: chosen by rule
+	Interfaces   []Interface
+	Src          Source
+}
+
+// An Interface holds a host's own addresses.
+type Interface struct {
+	Device    string         `json:"device"`
+	Addresses []netip.Prefix `json:"addresses"`
+	Src       Source         `json:"-"`
+}
+
+// A VirtualService is one service of the site; several Ports make one IPVS
+// service each.
+type VirtualService struct {
+	Name               string
+	Director           string // role
+	Pool               string // role
+	Address            netip.Addr
+	Ports              []int  // empty with FWMark
+	FWMark             uint32 // 0: none
+	IPv6               bool   // the family, of Address or, with FWMark alone, as said
+	Protocol           string // "tcp", "udp", "sctp"
+	Scheduler          string
+	SchedulerFlags     []string
+	Method             Method
+	Weight             int
+	PersistenceTimeout int // seconds; 0: none
+	PersistenceNetmask int // length; 0: the full one
+	OnePacket          bool
+	TunnelPeer         netip.Addr
+	Interface          string // "" chosen by rule
+	VIP                string // Managed, Foreign
+	Weights            string // Managed, Foreign
+	ClientNetworks     []netip.Prefix
+	RequireListener    bool
+	Proof              bool
+	Probe              *Probe
+	RealServers        []RealServer // what differs from the pool, or lies outside it
+	Src                Source
+}
+
+// A Probe is what verification sends to a UDP or SCTP service, and awaits.
+type Probe struct{ Send, Expect string }
+
+// A RealServer is what one host of a service has for itself. nil and zero
+// mean: from the service.
+type RealServer struct {
+	Host           string
+	Weight         *int
+	Port           *int
+	Method         Method
+	Address        netip.Addr
+	UpperThreshold uint32
+	LowerThreshold uint32
+	Src            Source
+}
+
+// A Tunnel is a plain IP-in-IP tunnel between two hosts.
+type Tunnel struct {
+	Name string
+	Ends [2]TunnelEnd
+	Src  Source
+}
+
+// A TunnelEnd is one host's side.
+type TunnelEnd struct {
+	Host      string
+	Inside    netip.Addr
+	Outside   netip.Addr // zero in the source: the host's address
+	Interface string     // "": the first free one
+	Src       Source
+}
+
+// Rollout is how a run goes through the fleet.
+type Rollout struct {
+	Batch          []Share // of the disturbed real servers; the last is repeated
+	Drain          int     // seconds; 0: no drain
+	MaxFailures    int
+	OnFailure      string // "host", "fleet"
+	ConfirmTimeout int    // seconds
+	Src            Source
+}
+
+// A Share is a number or a percentage.
+type Share struct {
+	N       int
+	Percent bool
+}
+
+// Drift is the schedule of drift detection and who is told.
+type Drift struct {
+	Schedule  string // cron
+	Every     int    // seconds
+	Jitter    int    // seconds
+	Timeout   int    // seconds
+	Parallel  int
+	Repair    bool
+	RepairMax int
+	Retention int // seconds
+	Listen    string
+	TLSCert   string
+	TLSKey    string
+	TokenFile string
+	Alerts    []Alert
+	Src       Source
+}
+
+// An Alert is one receiver.
+type Alert struct {
+	Kind      string // "webhook", "alertmanager", "command"
+	URL       string
+	TokenFile string
+	Argv      []string
+}

@@ -1,0 +1,71 @@
+// Package step holds the one idea of lvsfleet: a change is data. A Step says
+// what must hold; its Check reads the machine and returns a Change: the
+// difference for people, the operations that would make it hold, and the
+// operations that would put it back. Everything else (diff, apply, verify,
+// rollback, audit) is generic and written once, on these values.
+package step
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/lvsfleet/lvsfleet/providers/host"
+)
+
+// A Step is one thing on one host that must hold.
+type Step interface {
+	// ID names the step within its host: "sysctl:net.ipv4.conf.all.arp_ignore",
+	// "file:/etc/rc.conf", "ipvs".
+	ID() string
+	// Check reads only. The zero Change (see Change.Holds) means that the
+	// step holds. A *Refusal as error means that the host is in a state that
+	// lvsfleet must not touch.
+	Check(ctx context.Context, h host.Host) (Change, error)
+}
+
+// A Change is what Check found missing, as data.
+type Change struct {
+	Diff string `json:"diff,omitempty"` // for people: a unified diff
+	Do   []Op   `json:"do,omitempty"`   // what would make it hold, in order
+	Undo []Op   `json:"undo,omitempty"` // what would put it back exactly as it was, in the order to run
+	// Notes are what was seen and left alone, a sentence each. A Change with
+	// nothing but notes holds.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Holds says that nothing is to be done.
+func (c Change) Holds() bool { return len(c.Do) == 0 }
+
+// A Plan is what one host must be.
+type Plan struct {
+	Live []Step // in force at once, gone with a reboot
+	Boot []Step // files, folders and links; nothing here acts before the next boot
+	// Notes are warnings that hold whatever the steps find: "network is
+	// none: nothing persistent is written".
+	Notes []string
+}
+
+// Append adds the steps and notes of q after those of p.
+func (p *Plan) Append(q Plan) {
+	p.Live = append(p.Live, q.Live...)
+	p.Boot = append(p.Boot, q.Boot...)
+	p.Notes = append(p.Notes, q.Notes...)
+}
+
+// A Refusal is a state of the host in which lvsfleet changes nothing on it.
+type Refusal struct {
+	Reason string // what is wrong: "net.inet.ip.check_interface is 1: ..."
+	Hint   string // what the operator can do
+}
+
+func (r *Refusal) Error() string {
+	if r.Hint == "" {
+		return "refused: " + r.Reason
+	}
+	return "refused: " + r.Reason + " (" + r.Hint + ")"
+}
+
+// Refuse makes a Refusal.
+func Refuse(hint, format string, args ...any) error {
+	return &Refusal{Reason: fmt.Sprintf(format, args...), Hint: hint}
+}
