@@ -19,16 +19,25 @@ type Session interface {
 	// Check plans and checks. It reads only: it settles and sweeps nothing,
 	// and reports in State what it finds unsettled or under way.
 	Check(ctx context.Context, want inventory.Desired) (Report, error)
-	// Apply takes the host's lease, settles what an interrupted run left,
-	// checks again, stages every file, then does the live steps, each
-	// verified. When it returns nil the live part is in force and the host
-	// waits for Finish. When it returns an error the host is as it was
+	// Begin takes the host's lease (unless this session holds it for the same
+	// run already), settles what an interrupted run left, checks again and
+	// stages every file: a full disk or a read-only file system is found
+	// here. Nothing is in force yet. The fleet begins on every host that will
+	// change, and only then applies on any. A second Begin of the same run in
+	// one session (a director's next stage) sweeps what the one before staged
+	// and did not apply. On an error nothing is left staged, and the lease is
+	// given back.
+	Begin(ctx context.Context, tx Transaction, progress func(Event)) (Report, error)
+	// Apply does the live steps of what Begin staged, each journaled, done
+	// and verified. When it returns nil the live part is in force and the
+	// host waits for Finish. When it returns an error the host is as it was
 	// before, or the error is, or wraps, a *UndoError.
-	Apply(ctx context.Context, tx Transaction, progress func(Event)) (Report, error)
+	Apply(ctx context.Context, progress func(Event)) error
 	// Finish ends the run's transaction: commit puts the staged files in
 	// place; otherwise everything is undone. A commit is asked for over a
 	// fresh Session: that it could be opened is the proof that the host can
-	// still be reached.
+	// still be reached. The lease stays with the session that began until it
+	// is closed: a director has two transactions in one run.
 	Finish(ctx context.Context, run string, commit bool, progress func(Event)) error
 	Close() error
 }
