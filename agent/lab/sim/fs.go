@@ -274,3 +274,17 @@ func (f *FS) Walk(dir string, visit func(p string, n host.File)) {
 		visit(name, n)
 	}
 }
+
+// RemoveAll removes p, without following a link at its end, and everything
+// below it.
+func (f *FS) RemoveAll(p string) {
+	at, err := f.resolve(p, false)
+	if err != nil {
+		return
+	}
+	for name := range f.nodes {
+		if name != "/" && (name == at || strings.HasPrefix(name, strings.TrimSuffix(at, "/")+"/")) {
+			delete(f.nodes, name)
+		}
+	}
+}
