@@ -288,3 +288,83 @@ func (f *FS) RemoveAll(p string) {
 		}
 	}
 }
+
+// MkdirMode makes p, and the folders above it, with the mode's permission bits
+// on those that were not there.
+func (f *FS) MkdirMode(p string, mode fs.FileMode) {
+	for dir := path.Clean(p); dir != "/"; dir = path.Dir(dir) {
+		if at, err := f.resolve(dir, true); err == nil && f.nodes[at] == nil {
+			f.nodes[at] = &host.File{Mode: fs.ModeDir | mode.Perm()}
+		}
+	}
+}
+
+// Chmod sets the permission bits of p, links followed.
+func (f *FS) Chmod(p string, mode fs.FileMode) error {
+	return f.attr("chmod", p, func(n *host.File) { n.Mode = n.Mode.Type() | mode.Perm() })
+}
+
+// Chown sets the owner of p, links followed; -1 keeps what is there.
+func (f *FS) Chown(p string, uid, gid int) error {
+	return f.attr("chown", p, func(n *host.File) {
+		if uid >= 0 {
+			n.UID = uid
+		}
+		if gid >= 0 {
+			n.GID = gid
+		}
+	})
+}
+
+func (f *FS) attr(op, p string, set func(*host.File)) error {
+	if err := f.writable(op, p); err != nil {
+		return err
+	}
+	at, err := f.resolve(p, true)
+	if err != nil {
+		return err
+	}
+	n := f.nodes[at]
+	if n == nil {
+		return perr(op, p, fs.ErrNotExist)
+	}
+	set(n)
+	return nil
+}
+
+// Store puts data at p as an open with O_CREATE does: what is there keeps its
+// mode and owner, appended to or replaced; links are followed.
+func (f *FS) Store(p string, mode fs.FileMode, data []byte, appendTo bool) error {
+	if err := f.writable("open", p); err != nil {
+		return err
+	}
+	at, err := f.resolve(p, true)
+	if err != nil {
+		return err
+	}
+	n := f.nodes[at]
+	if n != nil && n.Mode.IsDir() {
+		return perr("open", p, syscall.EISDIR)
+	}
+	if n == nil {
+		if dir := f.nodes[path.Dir(at)]; dir == nil {
+			return perr("open", p, fs.ErrNotExist)
+		} else if !dir.Mode.IsDir() {
+			return perr("open", p, syscall.ENOTDIR)
+		}
+		if f.Full && len(data) > 0 {
+			return perr("write", p, syscall.ENOSPC)
+		}
+		f.nodes[at] = &host.File{Mode: mode.Perm(), Data: slices.Clone(data)}
+		return nil
+	}
+	if f.Full && len(data) > 0 {
+		return perr("write", p, syscall.ENOSPC)
+	}
+	if appendTo {
+		n.Data = append(n.Data, data...)
+	} else {
+		n.Data = slices.Clone(data)
+	}
+	return nil
+}

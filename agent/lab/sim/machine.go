@@ -5,11 +5,11 @@
 package sim
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -17,7 +17,7 @@ import (
 )
 
 // A Command is one program. It reads and changes the Machine, whose lock it
-// holds, and returns its exit status.
+// holds (Machine.Commands) or not (Machine.Free), and returns its exit status.
 type Command func(m *Machine, c *Call) int
 
 // A Call is one invocation of a Command.
@@ -51,7 +51,9 @@ func (c *Call) Refuse() int {
 const RefusedExit = 86
 
 // A Machine is one simulated host. Its exported fields are guarded by its
-// lock: Locked runs a function under it.
+// lock: Locked runs a function under it. Those that say what kind of machine
+// it is (Commands, Free, Shell, Loader, Boot, Wire, Watch) are set before it
+// is used and stay.
 type Machine struct {
 	mu sync.Mutex
 
@@ -60,13 +62,37 @@ type Machine struct {
 	FS       *FS
 	Net      *Net
 	Commands map[string]Command // by base name
-	// Boot replays the boot files onto a fresh Net.
+	// Free are commands too, but run without the machine's lock: those that
+	// run others (sh, env), wait (sleep) or reboot. Within, Locked is theirs
+	// to call.
+	Free map[string]Command
+	// Shell is the base name of root's login shell; "" is "sh". What SSH is
+	// asked to run is its argument after -c.
+	Shell string
+	// Loader runs a file of the file system that is called by its path and is
+	// executable, without the lock; nil: a file cannot be run.
+	Loader func(m *Machine, c *Call, f host.File) int
+	// Listeners are the sockets that wait for clients, whatever is booted.
+	Listeners []Listener
+	// Boot replays the boot files onto a fresh Net, with the lock held.
 	Boot func(m *Machine)
 	// Wire is the world around the machine; nil: alone.
 	Wire Wire
+	// Watch sees every access before it is made, without the lock; its error
+	// makes the access fail with nothing done. nil: none looks.
+	Watch func(Access) error
 
-	boots int
-	down  bool
+	boots  int
+	faults map[string][]Fault
+	locks  map[string]*lock
+	procs  map[int]bool
+	pid    int
+}
+
+// A Listener is a socket that accepts clients on every local address.
+type Listener struct {
+	Protocol string // "tcp", "udp", "sctp"
+	Port     int
 }
 
 // A Wire is the links that machines share.
@@ -78,6 +104,20 @@ type Wire interface {
 	Tell(m *Machine, dev, addr string)
 }
 
+// An Access is something that is about to be done on a machine.
+type Access struct {
+	Op   string   // "run", "read", "readdir", "write", "rename", "remove", "probe", "announce", "ipvs", "lock"
+	Path string   // of a file; of a rename, where it goes
+	Argv []string // of a command
+}
+
+func (m *Machine) watch(a Access) error {
+	if m.Watch == nil {
+		return nil
+	}
+	return m.Watch(a)
+}
+
 // Locked runs f with the machine to itself.
 func (m *Machine) Locked(f func()) {
 	m.mu.Lock()
@@ -85,25 +125,126 @@ func (m *Machine) Locked(f func()) {
 	f()
 }
 
-// Reboot drops all live state and replays the boot files. /var/run loses its
-// files and keeps its folders.
+// Reboot drops all live state, processes and locks included, and replays the
+// boot files. /var/run loses its files and keeps its folders.
 func (m *Machine) Reboot() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.boots++
 	m.FS.ClearFiles("/var/run")
 	m.Net = NewNet()
+	m.locks, m.procs = nil, nil
 	m.Boot(m)
 }
 
-// Exec runs one command of the machine with the streams of c.
+// Boots counts the boots so far.
+func (m *Machine) Boots() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.boots
+}
+
+// Has says whether the machine has a command of that base name.
+func (m *Machine) Has(name string) bool {
+	return m.Commands[name] != nil || m.Free[name] != nil
+}
+
+// Names lists the commands, sorted.
+func (m *Machine) Names() []string {
+	return slices.Sorted(func(yield func(string) bool) {
+		for _, set := range []map[string]Command{m.Commands, m.Free} {
+			for name := range maps.Keys(set) {
+				if !yield(name) {
+					return
+				}
+			}
+		}
+	})
+}
+
+// Exec runs one command of the machine with the streams of c. A Command with
+// the lock may read and write c's streams freely: the lock is let go while it
+// waits for input, and what it writes goes out once it is done.
 func (m *Machine) Exec(c *Call) int {
-	name := c.Argv[0][strings.LastIndexByte(c.Argv[0], '/')+1:]
+	c.fill()
+	if err := m.watch(Access{Op: "run", Argv: c.Argv}); err != nil {
+		fmt.Fprintf(c.Stderr, "lvsfleet lab: %v\n", err)
+		return RefusedExit
+	}
+	name := baseName(c.Argv[0])
+	if f, struck := m.fault(name, c.Argv); struck {
+		if f.Missing {
+			return notFound(c)
+		}
+		_, _ = io.WriteString(c.Stdout, f.Stdout)
+		_, _ = io.WriteString(c.Stderr, f.Stderr)
+		if !f.Then {
+			return f.Exit
+		}
+	}
+	if file, ok := m.program(c.Argv[0]); ok {
+		if file.Mode.IsDir() || file.Mode.Perm()&0o111 == 0 || m.Loader == nil {
+			fmt.Fprintf(c.Stderr, "%s: Permission denied\n", c.Argv[0])
+			return 126
+		}
+		return m.Loader(m, c, file)
+	}
+	if free, ok := m.Free[name]; ok {
+		return free(m, c)
+	}
 	cmd, ok := m.Commands[name]
 	if !ok {
-		fmt.Fprintf(c.Stderr, "%s: command not found\n", c.Argv[0])
-		return 127
+		return notFound(c)
 	}
+	var late delayed
+	inner := *c
+	inner.Stdin = &unlocking{m: m, r: c.Stdin}
+	inner.Stdout, inner.Stderr = late.to(c.Stdout), late.to(c.Stderr)
+	exit := m.locked(cmd, &inner)
+	late.flush()
+	return exit
+}
+
+func (m *Machine) locked(cmd Command, c *Call) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return cmd(m, c)
+}
+
+// Sub runs a command from within another, or from Boot: the lock is held
+// already. Free commands cannot be run so, and files neither.
+func (m *Machine) Sub(c *Call) int {
+	c.fill()
+	cmd, ok := m.Commands[baseName(c.Argv[0])]
+	if !ok {
+		return notFound(c)
+	}
+	return cmd(m, c)
+}
+
+// program finds what the path argv0 names in the file system; commands of the
+// system are not there.
+func (m *Machine) program(argv0 string) (host.File, bool) {
+	if !strings.HasPrefix(argv0, "/") {
+		return host.File{}, false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f, err := m.FS.Stat(argv0, true); err == nil && f.Mode.IsDir() {
+		return f, true
+	}
+	f, err := m.FS.ReadFile(argv0)
+	return f, err == nil
+}
+
+func notFound(c *Call) int {
+	fmt.Fprintf(c.Stderr, "%s: not found\n", c.Argv[0])
+	return 127
+}
+
+func baseName(argv0 string) string { return argv0[strings.LastIndexByte(argv0, '/')+1:] }
+
+func (c *Call) fill() {
 	if c.Env == nil {
 		c.Env = func(string) string { return "" }
 	}
@@ -113,64 +254,51 @@ func (m *Machine) Exec(c *Call) int {
 	if c.Stdin == nil {
 		c.Stdin = strings.NewReader("")
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return cmd(m, c)
-}
-
-// Run makes a Machine a host.Runner.
-func (m *Machine) Run(ctx context.Context, cmd host.Cmd) (host.Result, error) {
-	if err := ctx.Err(); err != nil {
-		return host.Result{}, err
+	if c.Dir == "" {
+		c.Dir = "/"
 	}
-	if len(cmd.Argv) == 0 {
-		return host.Result{}, errors.New("empty argv")
+}
+
+// unlocking lets go of the machine while a command waits for input, which
+// another command of the machine may have to produce.
+type unlocking struct {
+	m *Machine
+	r io.Reader
+}
+
+func (u *unlocking) Read(p []byte) (int, error) {
+	u.m.mu.Unlock()
+	defer u.m.mu.Lock()
+	return u.r.Read(p)
+}
+
+// delayed keeps what a command wrote, in order over all of its streams, until
+// the machine is free again: a reader may be a command that waits for it.
+type delayed struct{ parts []part }
+
+type part struct {
+	w    io.Writer
+	text []byte
+}
+
+type delayedWriter struct {
+	d *delayed
+	w io.Writer
+}
+
+func (d *delayed) to(w io.Writer) io.Writer { return delayedWriter{d, w} }
+
+func (d *delayed) flush() {
+	for _, p := range d.parts {
+		_, _ = p.w.Write(p.text) // a reader that went away is the writer's SIGPIPE
 	}
-	var stdout, stderr bytes.Buffer
-	exit := m.Exec(&Call{
-		Context: ctx, Argv: cmd.Argv, Stdin: bytes.NewReader(cmd.Stdin),
-		Stdout: &stdout, Stderr: &stderr, Dir: "/",
-	})
-	res := host.Result{Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), Exit: exit}
-	if exit != 0 {
-		return res, &host.ExitError{Host: m.Name, Argv: cmd.Argv, Exit: exit, Stderr: stderr.String()}
+}
+
+func (w delayedWriter) Write(p []byte) (int, error) {
+	if n := len(w.d.parts); n > 0 && w.d.parts[n-1].w == w.w {
+		w.d.parts[n-1].text = append(w.d.parts[n-1].text, p...)
+		return len(p), nil
 	}
-	return res, nil
-}
-
-// ReadFile, ReadDir, Write, Rename and Remove make it a host.Host.
-
-// ReadFile reads a file of the machine.
-func (m *Machine) ReadFile(_ context.Context, path string) (host.File, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.FS.ReadFile(path)
-}
-
-// ReadDir lists a folder of the machine.
-func (m *Machine) ReadDir(_ context.Context, path string) ([]host.Entry, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.FS.ReadDir(path)
-}
-
-// Write makes a file, folder or link on the machine.
-func (m *Machine) Write(_ context.Context, path string, f host.File) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.FS.Write(path, f)
-}
-
-// Rename renames on the machine.
-func (m *Machine) Rename(_ context.Context, from, to string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.FS.Rename(from, to)
-}
-
-// Remove removes on the machine.
-func (m *Machine) Remove(_ context.Context, path string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.FS.Remove(path)
+	w.d.parts = append(w.d.parts, part{w.w, slices.Clone(p)})
+	return len(p), nil
 }
