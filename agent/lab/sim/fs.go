@@ -21,6 +21,9 @@ type FS struct {
 	// Full makes every write fail with ENOSPC, ReadOnly with EROFS.
 	Full     bool
 	ReadOnly bool
+	// Live gives the text of files that a kernel makes up when they are read
+	// (/proc), which no listing shows; nil: there are none.
+	Live func(p string) (text string, ok bool)
 }
 
 // NewFS makes an empty file system.
@@ -64,6 +67,11 @@ func (f *FS) ReadFile(p string) (host.File, error) {
 		return host.File{}, err
 	}
 	n := f.nodes[at]
+	if n == nil && f.Live != nil {
+		if text, ok := f.Live(at); ok {
+			return host.File{Path: at, Mode: 0o644, Data: []byte(text)}, nil
+		}
+	}
 	if n == nil {
 		return host.File{}, perr("open", p, fs.ErrNotExist)
 	}

@@ -52,7 +52,7 @@ const RefusedExit = 86
 
 // A Machine is one simulated host. Its exported fields are guarded by its
 // lock: Locked runs a function under it. Those that say what kind of machine
-// it is (Commands, Free, Shell, Loader, Boot, Wire, Watch) are set before it
+// it is (Commands, Free, Shell, Loader, Boot, Halt, Wire, Watch) are set before it
 // is used and stay.
 type Machine struct {
 	mu sync.Mutex
@@ -76,6 +76,9 @@ type Machine struct {
 	Listeners []Listener
 	// Boot replays the boot files onto a fresh Net, with the lock held.
 	Boot func(m *Machine)
+	// Halt is what an orderly shutdown does before the live state goes, with
+	// the lock held; nil: nothing. A power cut skips it.
+	Halt func(m *Machine)
 	// Wire is the world around the machine; nil: alone.
 	Wire Wire
 	// Watch sees every access before it is made, without the lock; its error
@@ -125,11 +128,26 @@ func (m *Machine) Locked(f func()) {
 	f()
 }
 
-// Reboot drops all live state, processes and locks included, and replays the
-// boot files. /var/run loses its files and keeps its folders.
+// Reboot shuts down in order, drops all live state, processes and locks
+// included, and replays the boot files. /var/run loses its files and keeps its
+// folders.
 func (m *Machine) Reboot() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.Halt != nil {
+		m.Halt(m)
+	}
+	m.restart()
+}
+
+// PowerCycle is Reboot without the shutdown: the power was cut.
+func (m *Machine) PowerCycle() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.restart()
+}
+
+func (m *Machine) restart() {
 	m.boots++
 	m.FS.ClearFiles("/var/run")
 	m.Net = NewNet()

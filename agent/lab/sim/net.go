@@ -50,6 +50,7 @@ type Link struct {
 type Addr struct {
 	Prefix netip.Prefix // the address, not the net, with its length
 	Peer   netip.Addr   // point-to-point
+	Brd    netip.Addr   // broadcast address; zero: unset
 	Label  string       // Linux' "lo:0"; Solaris' logical interface "lo0:1"
 	Down   bool         // Solaris: plumbed but not up
 }
@@ -60,6 +61,8 @@ type Route struct {
 	Gateway netip.Addr
 	Dev     string
 	Metric  int
+	Src     netip.Addr // Linux: the source address that it selects; zero: the kernel chooses
+	Options string     // Linux: what else it prints, as typed: "advmss 1440"
 }
 
 // Link finds a link; nil if there is none.
