@@ -84,14 +84,8 @@ func (s *FileStep) Check(ctx context.Context, h host.Host) (Change, error) {
 	if next == nil {
 		c.Do = []Op{{Kind: Remove, Path: target, Expect: was}}
 	} else {
-		folders, err := missingFolders(ctx, h, path.Dir(target))
-		if err != nil {
+		if err := c.makeFolders(ctx, h, path.Dir(target)); err != nil {
 			return Change{}, err
-		}
-		for _, d := range folders {
-			dir := &host.File{Mode: fs.ModeDir | 0o755}
-			c.Do = append(c.Do, Op{Kind: Write, Path: d, File: dir, Expect: Absent})
-			c.Undo = slices.Insert(c.Undo, 0, Op{Kind: Remove, Path: d, File: dir})
 		}
 		c.Do = append(c.Do, Op{Kind: Write, Path: target, File: &wanted, Expect: was})
 	}
@@ -104,9 +98,9 @@ func (s *FileStep) Check(ctx context.Context, h host.Host) (Change, error) {
 	return c, nil
 }
 
-// missingFolders lists dir and those above it that are not there, outermost
-// first.
-func missingFolders(ctx context.Context, h host.Host, dir string) ([]string, error) {
+// makeFolders adds the making of dir, and of those above it that are not
+// there, outermost first, to the change.
+func (c *Change) makeFolders(ctx context.Context, h host.Host, dir string) error {
 	var missing []string
 	for dir != "/" && dir != "." {
 		_, err := h.ReadDir(ctx, dir)
@@ -114,12 +108,17 @@ func missingFolders(ctx context.Context, h host.Host, dir string) ([]string, err
 			break
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("look at folder %s: %w", dir, err)
+			return fmt.Errorf("look at folder %s: %w", dir, err)
 		}
 		missing = slices.Insert(missing, 0, dir)
 		dir = path.Dir(dir)
 	}
-	return missing, nil
+	for _, d := range missing {
+		f := &host.File{Mode: fs.ModeDir | 0o755}
+		c.Do = append(c.Do, Op{Kind: Write, Path: d, File: f, Expect: Absent})
+		c.Undo = slices.Insert(c.Undo, 0, Op{Kind: Remove, Path: d, File: f})
+	}
+	return nil
 }
 
 // A LinkStep is one symbolic link that must be there (Target) or, with an
@@ -159,14 +158,8 @@ func (s *LinkStep) Check(ctx context.Context, h host.Host) (Change, error) {
 		after = []byte("-> " + s.Target + "\n")
 		want := link([]byte(s.Target))
 		is = nodeSum(*want)
-		folders, err := missingFolders(ctx, h, path.Dir(s.Path))
-		if err != nil {
+		if err := c.makeFolders(ctx, h, path.Dir(s.Path)); err != nil {
 			return Change{}, err
-		}
-		for _, d := range folders {
-			dir := &host.File{Mode: fs.ModeDir | 0o755}
-			c.Do = append(c.Do, Op{Kind: Write, Path: d, File: dir, Expect: Absent})
-			c.Undo = slices.Insert(c.Undo, 0, Op{Kind: Remove, Path: d, File: dir})
 		}
 		c.Do = append(c.Do, Op{Kind: Write, Path: s.Path, File: want, Expect: was})
 	} else {

@@ -195,6 +195,14 @@ func (o Op) Ready(ctx context.Context, h host.Host) (done bool, err error) {
 	case o.Expect != "" && now != o.Expect:
 		return false, fmt.Errorf("%s: %w", o.Path, ErrChanged)
 	}
+	if o.Kind == Remove && mode.IsDir() {
+		// A folder that we made and somebody has used since is theirs.
+		if inside, err := h.ReadDir(ctx, o.Path); err != nil {
+			return false, fmt.Errorf("read %s: %w", o.Path, err)
+		} else if len(inside) > 0 {
+			return false, fmt.Errorf("%s is not empty: %w", o.Path, ErrChanged)
+		}
+	}
 	return false, nil
 }
 
