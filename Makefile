@@ -1,0 +1,52 @@
+# lvsfleet: `make` lists the targets.
+
+GO          ?= go
+FUZZTIME    ?= 10s
+GOLANGCI    = $(GO) tool -modfile=tools/go.mod golangci-lint
+PLATFORMS   = linux/amd64 linux/arm64 linux/386 freebsd/amd64 freebsd/386 illumos/amd64 solaris/amd64
+export CGO_ENABLED ?= 0
+
+.PHONY: help build demo test race lint fuzz bench dist clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+build: bin/lvsfleet ## bin/lvsfleet, as it is (with the agents that `make dist` has made)
+
+bin/lvsfleet: FORCE
+	$(GO) build -trimpath -o bin/lvsfleet ./cmd/lvsfleet
+FORCE:
+
+demo: bin/lvsfleet ## set-up and main job: converge the three example clusters, simulated
+	$(GO) run ./cmd/lvsfleet/internal/demo -lvsfleet bin/lvsfleet examples/nat examples/dr examples/tun
+
+test: ## every test that needs no root and no other machine
+	$(GO) test ./...
+
+race: ## the same under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+lint: ## go vet for every platform, the linter, and the layers
+	@set -e; for p in $(PLATFORMS); do \
+		echo "go vet $$p"; \
+		GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./...; \
+	done
+	$(GOLANGCI) run ./...
+
+fuzz: ## every fuzz target for FUZZTIME each (default 10s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$f"; \
+			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+bench: ## the benchmarks behind docs/benchmarks.md
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+dist: ## the agents for all platforms, and bin/lvsfleet that carries them
+	$(GO) run ./agent/remote/mkpayload
+	$(GO) build -trimpath -ldflags '-s -w' -o bin/lvsfleet ./cmd/lvsfleet
+
+clean: ## remove what was built
+	rm -rf bin dist
