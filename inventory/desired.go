@@ -160,3 +160,37 @@ func (d Desired) Holding(hold func(host string) bool) Desired {
 	d.Director = &dir
 	return d
 }
+
+// Only gives the part of a director's d that is about the named real servers:
+// the services that name one of them, with every other real server held. ok
+// is false where d has no such part.
+func (d Desired) Only(hosts map[string]bool) (part Desired, ok bool) {
+	if d.Director == nil {
+		return Desired{}, false
+	}
+	held := d.Holding(func(host string) bool { return !hosts[host] })
+	dir := *held.Director
+	dir.Services = nil
+	addrs := map[netip.Addr]bool{}
+	for _, s := range held.Director.Services {
+		for _, r := range s.Real {
+			if !r.Hold {
+				dir.Services = append(dir.Services, s)
+				addrs[s.Addr] = true
+				break
+			}
+		}
+	}
+	if len(dir.Services) == 0 {
+		return Desired{}, false
+	}
+	dir.VIPs = nil
+	for _, v := range held.Director.VIPs {
+		if addrs[v.Addr] {
+			dir.VIPs = append(dir.VIPs, v)
+		}
+	}
+	d.Director = &dir
+	d.Gateways, d.VIPs, d.Decaps, d.Tunnels = nil, nil, nil, nil
+	return d, true
+}
