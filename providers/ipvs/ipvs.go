@@ -8,8 +8,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-
-	"github.com/lvsfleet/lvsfleet/providers/host"
 )
 
 // A Method is how a packet reaches the real server.
@@ -61,15 +59,22 @@ func (k Key) String() string {
 	return names[k.Protocol] + " " + netip.AddrPortFrom(k.Addr, k.Port).String()
 }
 
+// IPv6 says whether the service is one of IPv6.
+func (k Key) IPv6() bool { return k.V6 || k.Addr.Is6() }
+
 // A Service is one virtual service with its real servers.
 type Service struct {
-	Key       Key           `json:"key"`
-	Scheduler string        `json:"scheduler"`
-	Flags     Flags         `json:"flags,omitempty"`   // Persistent, OnePacket, Sched*; never the kernel's HASHED
-	Timeout   uint32        `json:"timeout,omitempty"` // of persistence, in seconds
-	Netmask   int           `json:"netmask,omitempty"` // of persistence, as a length: 1-32, 1-128; 0 means the full length
-	Engine    string        `json:"engine,omitempty"`  // persistence engine ("sip"), "" none
-	Dests     []Destination `json:"dests,omitempty"`
+	Key       Key    `json:"key"`
+	Scheduler string `json:"scheduler"`
+	Flags     Flags  `json:"flags,omitempty"`   // Persistent, OnePacket, Sched*; never the kernel's HASHED
+	Timeout   uint32 `json:"timeout,omitempty"` // of persistence, in seconds
+	// Netmask of persistence, as a length: 1-32, 1-128; 0 means the full
+	// length. -1 is a mask of IPv4 that none of these lengths says, which
+	// others may have set: it is OddMask then.
+	Netmask int           `json:"netmask,omitempty"`
+	OddMask uint32        `json:"odd_mask,omitempty"`
+	Engine  string        `json:"engine,omitempty"` // persistence engine ("sip"), "" none
+	Dests   []Destination `json:"dests,omitempty"`
 }
 
 // A DestKey names a real server within its service.
@@ -85,14 +90,23 @@ type Destination struct {
 	Weight int    `json:"weight"`          // 0 to 65535; 0 takes no new connections
 	Upper  uint32 `json:"upper,omitempty"` // connections above which no new one comes; 0: no limit
 	Lower  uint32 `json:"lower,omitempty"`
-	// Tunnel is "" for plain IP-in-IP, else "gue" or "gre": made by others,
-	// kept on comparison.
-	Tunnel string `json:"tunnel,omitempty"`
+	// Tunnel is "" for plain IP-in-IP, else "gue" or "gre", which others may
+	// have set: kept exactly, for an undo, and never wanted.
+	Tunnel      string `json:"tunnel,omitempty"`
+	TunnelPort  uint16 `json:"tunnel_port,omitempty"`  // of gue
+	TunnelFlags uint16 `json:"tunnel_flags,omitempty"` // of gue and gre: TunnelCsum, TunnelRemCsum
 
 	Active     int `json:"-"` // connections, as read; not part of the rules
 	Inactive   int `json:"-"`
 	Persistent int `json:"-"`
 }
+
+// The flags of a tunnel, IP_VS_TUNNEL_ENCAP_FLAG_* of
+// include/uapi/linux/ip_vs.h; none is "--tun-nocsum".
+const (
+	TunnelCsum    uint16 = 0x0001
+	TunnelRemCsum uint16 = 0x0002
+)
 
 // A Verb is what an Edit does.
 type Verb string
@@ -114,15 +128,27 @@ type Edit struct {
 	Verb    Verb        `json:"verb"`
 	Service Service     `json:"service"`
 	Dest    Destination `json:"dest,omitzero"`
+
+	// WasService and WasDest, where one is set, are what the entry must be
+	// for Make to edit or delete it: what an undo's Do had left there. A
+	// service that is to be deleted must have no real server left besides.
+	// Anything else was made by somebody since: ErrChanged.
+	WasService *Service     `json:"was_service,omitempty"`
+	WasDest    *Destination `json:"was_dest,omitempty"`
+	// AnyWeight: the weight belongs to somebody else, a health checker. It
+	// is not compared, and an EditDest keeps the one that is there.
+	AnyWeight bool `json:"any_weight,omitempty"`
 }
 
 // A Table is the IPVS table of one machine.
 type Table interface {
-	// Dump reads every service with its real servers. A kernel without the
-	// ip_vs module has an empty table.
+	// Dump reads every service with its real servers, in no certain order. A
+	// kernel without the ip_vs module has an empty table.
 	Dump(ctx context.Context) ([]Service, error)
-	// Apply makes the edits, in order. On an error the edits before the one
-	// that the error names (*EditError) have been made.
+	// Apply makes the edits, in order, as the kernel takes them: what is
+	// there cannot be added, what is not cannot be edited or deleted. On an
+	// error the edits before the one that the error names (*EditError) have
+	// been made. WasService and WasDest mean nothing to it: see Make.
 	Apply(ctx context.Context, edits []Edit) error
 }
 
@@ -145,15 +171,3 @@ func (e *EditError) Error() string {
 }
 
 func (e *EditError) Unwrap() error { return e.Err }
-
-// Open gives the table of h: its own where it has one to offer, the kernel's
-// over netlink where h is this Linux machine, else through ipvsadm by argv.
-func Open(h host.Host) (Table, error) {
-	if o, ok := host.As[Opener](h); ok {
-		return o.IPVS()
-	}
-	return nil, fmt.Errorf("not implemented")
-}
-
-// Args are the arguments of ipvsadm(8) that make the edit.
-func (e Edit) Args() []string { return nil }

