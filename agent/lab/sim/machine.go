@@ -26,6 +26,7 @@ type Call struct {
 	Argv    []string // Argv[0] as it was typed
 	Env     func(name string) string
 	Dir     string
+	PID     int // of the process that called, a shell's or a session's; 0: nobody's
 	Stdin   io.Reader
 	Stdout  io.Writer
 	Stderr  io.Writer
@@ -214,19 +215,63 @@ func (m *Machine) Exec(c *Call) int {
 	if !ok {
 		return notFound(c)
 	}
+	return guarded(&m.mu, m, cmd, c)
+}
+
+// guarded runs cmd with mu held, but let go while cmd waits for input, and
+// passes on what it wrote when mu is free again.
+func guarded(mu sync.Locker, m *Machine, cmd Command, c *Call) int {
 	var late delayed
 	inner := *c
-	inner.Stdin = &unlocking{m: m, r: c.Stdin}
+	inner.Stdin = &unlocking{mu: mu, r: c.Stdin}
 	inner.Stdout, inner.Stderr = late.to(c.Stdout), late.to(c.Stderr)
-	exit := m.locked(cmd, &inner)
+	exit := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return cmd(m, &inner)
+	}()
 	late.flush()
 	return exit
 }
 
-func (m *Machine) locked(cmd Command, c *Call) int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return cmd(m, c)
+// A Scope is how a shell has the machine: it runs commands and looks at files
+// from several goroutines at once. Within Boot, which holds the lock, it has a
+// lock of its own and no Free commands.
+type Scope struct {
+	M    *Machine
+	held bool
+	mu   sync.Mutex
+}
+
+// Scope gives a Scope; held says that the machine's lock is held already and
+// stays so while the Scope is used.
+func (m *Machine) Scope(held bool) *Scope { return &Scope{M: m, held: held} }
+
+// Held says whether the lock was held already.
+func (s *Scope) Held() bool { return s.held }
+
+// Exec runs a command.
+func (s *Scope) Exec(c *Call) int {
+	if !s.held {
+		return s.M.Exec(c)
+	}
+	c.fill()
+	cmd, ok := s.M.Commands[baseName(c.Argv[0])]
+	if !ok {
+		return notFound(c)
+	}
+	return guarded(&s.mu, s.M, cmd, c)
+}
+
+// Locked runs f with the machine to itself.
+func (s *Scope) Locked(f func()) {
+	if !s.held {
+		s.M.Locked(f)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
 }
 
 // Sub runs a command from within another, or from Boot: the lock is held
@@ -280,13 +325,13 @@ func (c *Call) fill() {
 // unlocking lets go of the machine while a command waits for input, which
 // another command of the machine may have to produce.
 type unlocking struct {
-	m *Machine
-	r io.Reader
+	mu sync.Locker
+	r  io.Reader
 }
 
 func (u *unlocking) Read(p []byte) (int, error) {
-	u.m.mu.Unlock()
-	defer u.m.mu.Lock()
+	u.mu.Unlock()
+	defer u.mu.Lock()
 	return u.r.Read(p)
 }
 
