@@ -36,13 +36,14 @@ type Shell struct {
 
 	mu    sync.Mutex
 	umask fs.FileMode
+	name  string // what $0 says
 }
 
 // Run runs script with the positional parameters params, read as it goes where
 // it comes from a stream: what the script leaves unread is its commands'
 // standard input. It gives the exit status.
 func (s *Shell) Run(script io.Reader, name string, params []string) int {
-	s.umask = 0o022
+	s.umask, s.name = 0o022, name
 	lock := &sync.Mutex{}
 	out, errs := &syncWriter{mu: lock, w: s.Call.Stdout}, &syncWriter{mu: lock, w: s.Call.Stderr}
 	if s.Call.Stderr == s.Call.Stdout {
@@ -66,7 +67,6 @@ func (s *Shell) Run(script io.Reader, name string, params []string) int {
 	}
 	r.Reset()
 	r.Dir = s.Call.Dir
-	_ = r.Run(s.Call.Context, &syntax.File{Name: name}) // what $0 says
 	parser := syntax.NewParser(syntax.Variant(syntax.LangPOSIX))
 	// One byte at a time, as a shell reads a script from a pipe: the rest
 	// belongs to the commands.
@@ -137,13 +137,17 @@ func syntaxText(err error) string {
 }
 
 // refused says what of stmt the old Bourne shell does not know, and makes $$
-// and $PPID the machine's own.
+// and $0 the machine's own.
 func (s *Shell) refused(stmt *syntax.Stmt) (what string) {
 	syntax.Walk(stmt, func(n syntax.Node) bool {
 		switch n := n.(type) {
 		case *syntax.ParamExp:
-			if n.Param != nil && n.Param.Value == "$" {
+			switch {
+			case n.Param == nil:
+			case n.Param.Value == "$":
 				n.Param.Value = pidVariable
+			case n.Param.Value == "0":
+				n.Param.Value = nameVariable
 			}
 			if s.Old && (n.Length || n.Slice != nil || n.Repl != nil || n.Exp != nil &&
 				n.Exp.Op != syntax.AlternateUnsetOrNull && n.Exp.Op != syntax.AlternateUnset &&
@@ -176,7 +180,12 @@ func (s *Shell) refused(stmt *syntax.Stmt) (what string) {
 	return what
 }
 
-const pidVariable = "LVSFLEET_LAB_PID"
+// The names that $$ and $0 are looked up by, since the interpreter answers
+// those two itself.
+const (
+	pidVariable  = "LVSFLEET_LAB_PID"
+	nameVariable = "LVSFLEET_LAB_NAME"
+)
 
 // environ is the environment of the call, with what a login leaves there.
 type environ struct{ s *Shell }
@@ -191,6 +200,8 @@ func (e environ) Get(name string) expand.Variable {
 	switch name {
 	case pidVariable:
 		return text(strconv.Itoa(e.s.PID))
+	case nameVariable:
+		return text(e.s.name)
 	case "PPID":
 		return text("1")
 	case "HOME":
