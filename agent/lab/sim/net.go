@@ -51,6 +51,7 @@ type Addr struct {
 	Prefix netip.Prefix // the address, not the net, with its length
 	Peer   netip.Addr   // point-to-point
 	Brd    netip.Addr   // broadcast address; zero: unset
+	Scope  string       // Linux: where it was set other than the address implies: "host", "link"
 	Label  string       // Linux' "lo:0"; Solaris' logical interface "lo0:1"
 	Down   bool         // Solaris: plumbed but not up
 }
