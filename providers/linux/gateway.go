@@ -1,0 +1,178 @@
+package linux
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/lvsfleet/lvsfleet/providers/step"
+)
+
+// networkFile holds what concerns all interfaces. Without it the network
+// service does nothing, so a new one says NETWORKING=yes too.
+const networkFile = "/etc/sysconfig/network"
+
+// bootGateways adds the edits that make each gateway the default route at
+// boot. ifup-eth sources /etc/sysconfig/network and then the interface's file,
+// whose GATEWAY wins; it takes a GATEWAY only if it lies in the interface's
+// first net, and GATEWAYDEV limits that to one interface. So: GATEWAY in the
+// common file, a GATEWAY in the interface's own file changed with it, and
+// where another interface has a gateway of its own, GATEWAYDEV.
+func (p *planner) bootGateways() {
+	var sets [][2]string
+	for _, gw := range p.d.Gateways {
+		if gw.Is6() {
+			sets = append(sets, p.gateway6(gw)...)
+			continue
+		}
+		sets = append(sets, p.gateway4(gw)...)
+	}
+	if p.boot6() && !slices.ContainsFunc(sets, func(s [2]string) bool { return s[0] == "NETWORKING_IPV6" }) {
+		sets = append(sets, [2]string{"NETWORKING_IPV6", "yes"})
+	}
+	if len(sets) == 0 && p.f.NetworkFile != nil {
+		return
+	}
+	if len(p.d.Gateways) == 0 && !p.boot6() && len(p.vips)+len(p.dvips) == 0 {
+		return // nothing of ours needs the file
+	}
+	if s, _ := parseShell(p.f.NetworkFile).get("NETWORKING"); isNo(s) {
+		p.note(networkFile + " says NETWORKING=" + s + ": no interface comes up at boot")
+	}
+	p.file(func(old []byte) ([]byte, error) {
+		if old == nil {
+			old = []byte("NETWORKING=yes\n")
+		}
+		return setAll(old, sets), nil
+	}, networkFile)
+}
+
+// boot6 says whether an IPv6 address is to come up at boot, which old
+// initscripts do only where IPv6 is switched on.
+func (p *planner) boot6() bool {
+	is6 := func(v placement) bool { return v.addr.Is6() }
+	return slices.ContainsFunc(p.vips, is6) || slices.ContainsFunc(p.dvips, is6)
+}
+
+func setAll(text []byte, sets [][2]string) []byte {
+	f := parseShell(text)
+	for _, s := range sets {
+		if s[0] == "NETWORKING_IPV6" {
+			if now, _ := f.get(s[0]); isYes(now) {
+				continue
+			}
+		}
+		f = f.set(s[0], s[1])
+	}
+	return f.text
+}
+
+// gateway4 gives the settings of the common file and edits the interfaces'.
+func (p *planner) gateway4(gw netip.Addr) [][2]string {
+	sets := [][2]string{{"GATEWAY", gw.String()}}
+	dev := ""
+	for _, i := range p.d.Interfaces {
+		for _, a := range i.Addresses {
+			if a.Masked().Contains(gw) && dev == "" {
+				dev = i.Device
+			}
+		}
+	}
+	for _, r := range p.f.RouteFiles {
+		p.note(fmt.Sprintf("%s sets a default route at boot and is left so", r))
+	}
+	common := parseShell(p.f.NetworkFile)
+	only, _ := common.get("GATEWAYDEV")
+	if only != "" && dev != "" && only != dev {
+		sets = append(sets, [2]string{"GATEWAYDEV", dev})
+		only = dev
+	}
+	for _, c := range p.files {
+		if strings.Contains(c.dev, ":") {
+			continue // ours say NO_ALIASROUTING; ifup-aliases never replaces a default route by one of the same gateway
+		}
+		own, has := c.vars.get("GATEWAY")
+		switch {
+		case c.dev == dev:
+			p.ownGateway(c, gw, own, has)
+		case has && own != "" && own != gw.String() && only == "" && onBoot(c):
+			if dev == "" {
+				p.note(fmt.Sprintf("%s sets GATEWAY=%s, which may win at boot", c.path(), own))
+				continue
+			}
+			only = dev
+			sets = append(sets, [2]string{"GATEWAYDEV", dev})
+		}
+	}
+	return sets
+}
+
+func onBoot(c ifcfg) bool {
+	s, ok := c.vars.get("ONBOOT")
+	return !ok || !isNo(s)
+}
+
+// ownGateway mends the file of the interface that leads to the gateway.
+func (p *planner) ownGateway(c ifcfg, gw netip.Addr, own string, has bool) {
+	var sets [][2]string
+	if has && own != gw.String() {
+		sets = append(sets, [2]string{"GATEWAY", gw.String()})
+	}
+	if s, ok := c.vars.get("DEFROUTE"); ok && isNo(s) {
+		sets = append(sets, [2]string{"DEFROUTE", "yes"})
+	}
+	if proto, _ := c.vars.get("BOOTPROTO"); proto == "dhcp" || proto == "bootp" {
+		p.note(fmt.Sprintf("%s takes its address by %s, and with it a default route that may win at boot", c.path(), proto))
+	}
+	if len(c.addrs) > 0 && c.addrs[0].bits >= 0 && !netip.PrefixFrom(c.addrs[0].addr, c.addrs[0].bits).Masked().Contains(gw) {
+		p.note(fmt.Sprintf("gateway %s is not in the net of the first address of %s: the scripts do not take it", gw, c.path()))
+	}
+	if len(sets) > 0 {
+		p.edit(c.path(), func(old []byte) ([]byte, error) {
+			if old == nil {
+				return nil, nil
+			}
+			return setAll(old, sets), nil
+		})
+	}
+}
+
+// gateway6 is IPV6_DEFAULTGW, which the interface's file may override
+// (sysconfig.txt).
+func (p *planner) gateway6(gw netip.Addr) [][2]string {
+	for _, c := range p.files {
+		if own, ok := c.vars.get("IPV6_DEFAULTGW"); ok && own != "" && !sameGateway(own, gw) {
+			p.edit(c.path(), func(old []byte) ([]byte, error) {
+				if old == nil {
+					return nil, nil
+				}
+				return setAll(old, [][2]string{{"IPV6_DEFAULTGW", gw.String()}}), nil
+			})
+		}
+	}
+	sets := [][2]string{{"NETWORKING_IPV6", "yes"}}
+	if now, ok := parseShell(p.f.NetworkFile).get("IPV6_DEFAULTGW"); !ok || !sameGateway(now, gw) {
+		sets = append(sets, [2]string{"IPV6_DEFAULTGW", gw.String()})
+	}
+	return sets
+}
+
+// sameGateway compares "fe80::1%eth0" with an address: the scope is only a
+// device.
+func sameGateway(text string, gw netip.Addr) bool {
+	a, err := netip.ParseAddr(text)
+	return err == nil && a.WithZone("") == gw
+}
+
+// edit adds an edit to the step of the file, which is one however many settings
+// live in it.
+func (p *planner) edit(path string, e step.Edit) {
+	for _, s := range p.plan.Boot {
+		if f, ok := s.(*step.FileStep); ok && f.Path == path {
+			f.Edits = append(f.Edits, e)
+			return
+		}
+	}
+	p.addBoot(&step.FileStep{Path: path, Edits: []step.Edit{e}})
+}

@@ -1,0 +1,84 @@
+package linux
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/step"
+)
+
+// The reading commands, in the one spelling that everything uses, so that a
+// host.Cache asks once.
+var (
+	addrShow4 = []string{"ip", "-o", "-4", "addr", "show"}
+	addrShow6 = []string{"ip", "-o", "-6", "addr", "show"}
+	linkShow  = []string{"ip", "-o", "link", "show"}
+)
+
+func addrShow(v6 bool) []string {
+	if v6 {
+		return addrShow6
+	}
+	return addrShow4
+}
+
+func readAddrs(ctx context.Context, h host.Host, v6 bool) ([]Addr, error) {
+	res, err := host.Query(ctx, h, addrShow(v6)...)
+	if err != nil {
+		return nil, fmt.Errorf("read addresses: %w", err)
+	}
+	list, err := parseAddrs(string(res.Stdout))
+	if err != nil {
+		return nil, fmt.Errorf("read addresses: %w", err)
+	}
+	return list, nil
+}
+
+func readLinks(ctx context.Context, h host.Host) ([]Link, error) {
+	res, err := host.Query(ctx, h, linkShow...)
+	if err != nil {
+		return nil, fmt.Errorf("read links: %w", err)
+	}
+	list, err := parseLinks(string(res.Stdout))
+	if err != nil {
+		return nil, fmt.Errorf("read links: %w", err)
+	}
+	return list, nil
+}
+
+// ip gives the argv of ip(8) for the family of an address.
+func ip(v6 bool, args ...string) []string {
+	if v6 {
+		return append([]string{"ip", "-6"}, args...)
+	}
+	return append([]string{"ip"}, args...)
+}
+
+// linkUp is the live step that brings a tunnel device up. Taken down again it
+// is only when nothing is left on it; the device itself stays.
+func linkUp(dev string) step.Step {
+	return step.Func{Name: "link:" + dev, Probe: func(ctx context.Context, h host.Host) (step.Change, error) {
+		links, err := readLinks(ctx, h)
+		if err != nil {
+			return step.Change{}, err
+		}
+		before := ""
+		for _, l := range links {
+			if l.Name == dev {
+				if l.Up {
+					return step.Change{}, nil
+				}
+				before = "down"
+			}
+		}
+		return step.Change{
+			Diff: step.LiveDiff("link "+dev, before, "up"),
+			Do:   []step.Op{{Kind: step.Run, Argv: ip(false, "link", "set", dev, "up")}},
+			Undo: []step.Op{{Kind: step.Run, Argv: ip(false, "link", "set", dev, "down"), If: []step.Cond{
+				{Argv: linkShow, Match: `^[0-9]+: ` + step.Quote(dev) + `(@[^ ]*)?: <([^>]*,)?UP[,>]`},
+				{Argv: addrShow4, Match: `^[0-9]+: ` + step.Quote(dev) + `[[:space:]]+inet `, Not: true},
+			}}},
+		}, nil
+	}}
+}

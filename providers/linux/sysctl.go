@@ -1,0 +1,159 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/step"
+	"github.com/lvsfleet/lvsfleet/templates"
+)
+
+// sysctlFile is read after every other file of its kind: systemd-sysctl goes
+// by file name, and 99-sysctl.conf, a link to /etc/sysctl.conf on many
+// systems, would win over a 99-lvsfleet.conf.
+const sysctlFile = "/etc/sysctl.d/99-zz-lvsfleet.conf"
+
+// A setting is one kernel setting, live and for the next boot.
+type setting struct {
+	Key, Value string
+	live       step.Step // nil: another step sees to it
+}
+
+// confKey names a per-device setting. A device with a dot in its name needs
+// slashes between the parts (sysctl(8), sysctl.d(5)).
+func confKey(family, dev, name string) string {
+	parts := []string{"net", family, "conf", dev, name}
+	if strings.Contains(dev, ".") {
+		return strings.Join(parts, "/")
+	}
+	return strings.Join(parts, ".")
+}
+
+// settings are the kernel settings in their order; a key comes once.
+func (p *planner) settings() []setting {
+	var list []setting
+	seen := map[string]bool{}
+	add := func(s setting) {
+		if !seen[s.Key] {
+			seen[s.Key] = true
+			list = append(list, s)
+		}
+	}
+	onOff := map[bool]string{false: "0", true: "1"}
+	if v := p.d.IPForward4; v != nil {
+		add(setting{Key: "net.ipv4.ip_forward", Value: onOff[*v]})
+	}
+	if v := p.d.IPForward6; v != nil {
+		add(setting{Key: "net.ipv6.conf.all.forwarding", Value: onOff[*v]})
+	}
+	// Of arp_ignore and arp_announce the larger of `all` and the device
+	// counts, the device being the one that hears the question, never lo.
+	for _, v := range p.d.VIPs {
+		if v.Addr.Is6() || v.Method != inventory.DR && !v.OnLAN {
+			continue // neighbour discovery answers for the receiving device's addresses alone
+		}
+		for _, dev := range []string{"all", v.Device} {
+			for _, kv := range [][2]string{{"arp_ignore", "1"}, {"arp_announce", "2"}} {
+				key := confKey("ipv4", dev, kv[0])
+				add(setting{key, kv[1], silence(key, kv[1])})
+			}
+		}
+	}
+	if p.tunnelled() {
+		key := confKey("ipv4", tunnelDevice, "rp_filter")
+		// Loose mode passes whatever `all` says; before it existed, off.
+		value := "2"
+		if oldReversePath(p.f.Release) {
+			value = "0"
+		}
+		add(setting{key, value, newDeviceSysctl(key, value, confKey("ipv4", "default", "rp_filter"))})
+	}
+	if dir := p.d.Director; dir != nil && len(dir.OneArmed) > 0 {
+		for _, dev := range append([]string{"all"}, dir.OneArmed...) {
+			key := confKey("ipv4", dev, "send_redirects")
+			add(setting{key, "0", step.Sysctl{Key: key, Value: "0"}})
+		}
+	}
+	return list
+}
+
+// bootSettings adds the files. Where /etc/sysctl.d is read, ours is complete
+// by itself; what /etc/sysctl.conf assigns as well is changed there, so that
+// no two files say different things.
+func (p *planner) bootSettings() {
+	list := p.settings()
+	if len(list) == 0 {
+		return
+	}
+	sysctlD := p.f.SysctlD
+	p.file(func(old []byte) ([]byte, error) {
+		for _, s := range list {
+			if !sysctlD {
+				old = addSysctl(old, s.Key, s.Value)
+			} else {
+				old, _ = setSysctl(old, s.Key, s.Value)
+			}
+		}
+		return old, nil
+	}, "/etc/sysctl.conf")
+	if sysctlD {
+		p.file(func([]byte) ([]byte, error) { return templates.Render("linux/sysctl.conf.tmpl", list) }, sysctlFile)
+	}
+	for _, s := range list {
+		for _, l := range p.f.Later {
+			if canonicalKey(l.Key) == canonicalKey(s.Key) && l.Value != s.Value {
+				p.note(fmt.Sprintf("%s sets %s to %s and is read later than lvsfleet's settings: it wins at boot", l.File, l.Key, l.Value))
+			}
+		}
+	}
+}
+
+// silence is a live setting that keeps a VIP from being answered for. Its undo
+// waits until no address but the loopback's own is left on loopback and
+// tunnels: whoever lifted it before would let two machines answer.
+func silence(key, value string) step.Step {
+	return step.Func{Name: "sysctl:" + key, Probe: func(ctx context.Context, h host.Host) (step.Change, error) {
+		c, err := step.Sysctl{Key: key, Value: value}.Check(ctx, h)
+		for i := range c.Undo {
+			c.Undo[i].If = append(c.Undo[i].If, step.Cond{Argv: addrShow4, Match: strayAddress, Not: true})
+		}
+		return c, err
+	}}
+}
+
+// strayAddress matches a line of `ip -o -4 addr show` with an address other
+// than 127/8 on loopback or a tunnel.
+const strayAddress = `^[0-9]+: (lo|tunl[^ ]*|lvs[^ ]*)[[:space:]]+inet ([^1]|1[^2]|12[^7]|127[^.])`
+
+// newDeviceSysctl is a live setting of a device that an earlier step may have
+// to bring first. A device that is new has what `default` had.
+func newDeviceSysctl(key, value, fallback string) step.Step {
+	return step.Func{Name: "sysctl:" + key, Probe: func(ctx context.Context, h host.Host) (step.Change, error) {
+		c, err := step.Sysctl{Key: key, Value: value}.Check(ctx, h)
+		var exit *host.ExitError
+		if !errors.As(err, &exit) {
+			return c, err
+		}
+		res, err := host.Query(ctx, h, "sysctl", "-n", fallback)
+		if err != nil {
+			return step.Change{}, fmt.Errorf("read sysctl %s: %w", fallback, err)
+		}
+		return step.Change{
+			Diff: step.LiveDiff("sysctl "+key, "", value),
+			Do:   []step.Op{{Kind: step.Run, Argv: sysctlSet(key, value)}},
+			Undo: []step.Op{{
+				Kind: step.Run, Argv: sysctlSet(key, strings.TrimSpace(string(res.Stdout))), If: []step.Cond{sysctlIs(key, value)},
+			}},
+		}, nil
+	}}
+}
+
+func sysctlSet(key, value string) []string { return []string{"sysctl", "-w", key + "=" + value} }
+
+func sysctlIs(key, value string) step.Cond {
+	return step.Cond{Argv: []string{"sysctl", "-n", key}, Match: "^" + step.Quote(value) + "[[:space:]]*$"}
+}
