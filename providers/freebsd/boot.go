@@ -1,0 +1,277 @@
+package freebsd
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/step"
+)
+
+// edit turns the text of /etc/rc.conf into what it must be. old is nil where
+// there is no file.
+func (p *planner) edit(old []byte) ([]byte, error) {
+	c, err := newConf(p.f, old)
+	if err != nil {
+		return nil, err
+	}
+	for _, write := range []func(*conf) error{
+		p.bootInterfaces, p.bootVIPs, p.bootTunnels, p.bootRoutes, p.bootForwarding,
+	} {
+		if err := write(c); err != nil {
+			return nil, err
+		}
+	}
+	if old == nil && len(c.rc.Bytes()) == 0 {
+		return nil, nil
+	}
+	return c.rc.Bytes(), nil
+}
+
+// bootInterfaces compares the host's own addresses with the boot files, and
+// writes them only for an interface that those do not know at all.
+func (p *planner) bootInterfaces(c *conf) error {
+	for _, i := range p.d.Interfaces {
+		dev := i.Device
+		if !c.configured(dev) {
+			if slices.Contains(p.f.StartIf, dev) {
+				continue // a script of its own configures it; noted
+			}
+			if err := p.writeInterface(c, i); err != nil {
+				return err
+			}
+			continue
+		}
+		text := c.value(ifVar("ifconfig_%s", dev))
+		if text == "" && c.era != era6 {
+			text = c.value("ifconfig_DEFAULT")
+		}
+		addrs := c.addrs(dev)
+		for _, want := range i.Addresses {
+			if want.Addr().Is6() && !modernIPv6(p.f.Release) {
+				continue
+			}
+			if slices.ContainsFunc(addrs, func(a bootAddr) bool { return a.Prefix == want }) {
+				continue
+			}
+			if slices.Contains(p.f.StartIf, dev) {
+				continue
+			}
+			where := "rc.conf"
+			if isDHCP(text) {
+				where = "rc.conf, which asks for DHCP,"
+			}
+			return step.Refuse("mend the inventory, or rc.conf",
+				"%s of %s does not give %s the address %s that the inventory says", where, p.d.Host, dev, want)
+		}
+	}
+	return nil
+}
+
+func (p *planner) writeInterface(c *conf, i inventory.Interface) error {
+	first := map[bool]bool{}
+	for _, a := range i.Addresses {
+		six := a.Addr().Is6()
+		if six && !modernIPv6(p.f.Release) {
+			return p.oldIPv6()
+		}
+		name := ifVar("ifconfig_%s", i.Device)
+		if six {
+			name += "_ipv6"
+		}
+		if first[six] {
+			_, free, _ := c.aliases(i.Device)
+			name = fmt.Sprintf("%s%d", ifVar("ifconfig_%s_alias", i.Device), free)
+		}
+		first[six] = true
+		if err := c.set(name, bootSpec(Addr{Prefix: a})); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bootSpec is an address as rc.conf holds it. IPv4 has the mask in full, IPv6
+// its length: the spellings that every release reads.
+func bootSpec(a Addr) string {
+	s := family(a.Prefix.Addr()) + " " + a.Prefix.Addr().String()
+	if a.Prefix.Addr().Is4() {
+		if a.Peer.IsValid() {
+			s += " " + a.Peer.String()
+		}
+		return s + " netmask " + dottedMask(a.Prefix.Bits())
+	}
+	if a.Peer.IsValid() {
+		return fmt.Sprintf("%s %s prefixlen %d", s, a.Peer, a.Prefix.Bits())
+	}
+	return fmt.Sprintf("%s/%d", s, a.Prefix.Bits())
+}
+
+// bootVIPs puts every VIP on lo0, unless the gif that it arrives by holds it.
+func (p *planner) bootVIPs(c *conf) error {
+	for _, v := range p.d.VIPs {
+		if err := p.elsewhere(c, v.Addr); err != nil {
+			return err
+		}
+		if carries(p.tunnels, v.Addr, bootVIPs(c.gifs())) {
+			continue
+		}
+		if err := p.loopback(c); err != nil {
+			return err
+		}
+		if err := bootAlias(c, "lo0", c.addrs("lo0"), single(v.Addr)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loopback refuses a lo0 that would not come up as a VIP needs it.
+func (p *planner) loopback(c *conf) error {
+	own := c.value("ifconfig_lo0")
+	if own != "" && !slices.ContainsFunc(parseSpec("", own), func(a bootAddr) bool {
+		return a.Prefix.Addr() == netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}) {
+		return step.Refuse("take ifconfig_lo0 out of rc.conf: the VIP becomes an alias",
+			"ifconfig_lo0=%q leaves lo0 without 127.0.0.1 at boot", own)
+	}
+	ifs := c.list("network_interfaces")
+	if c.era != era13 && !slices.ContainsFunc(ifs, func(s string) bool { return strings.EqualFold(s, "auto") || s == "lo0" }) {
+		return step.Refuse("add lo0 to network_interfaces in rc.conf",
+			"network_interfaces=%q leaves out lo0, which is not configured at boot then", strings.Join(ifs, " "))
+	}
+	return nil
+}
+
+var ifconfigVar = regexp.MustCompile(`^ifconfig_([A-Za-z0-9_]+?)(_alias[0-9]+|_aliases|_ipv6)?$`)
+
+// elsewhere refuses a VIP that boot gives to an interface that answers ARP for
+// it.
+func (p *planner) elsewhere(c *conf, vip netip.Addr) error {
+	for _, name := range c.names() {
+		m := ifconfigVar.FindStringSubmatch(name)
+		if m == nil || strings.HasPrefix(m[1], "lo") || strings.HasPrefix(m[1], "gif") {
+			continue
+		}
+		for _, a := range parseSpec(name, c.value(name)) {
+			if a.Prefix.Addr() == vip {
+				return step.Refuse("take it out of rc.conf",
+					"%s gives the VIP %s to %s at boot, which would answer ARP for it", name, vip, m[1])
+			}
+		}
+	}
+	return nil
+}
+
+// bootAlias gives dev, which has the addresses there at boot, another. One that stands alone in a numbered
+// alias with another mask is corrected there; otherwise it takes the first
+// free number.
+func bootAlias(c *conf, dev string, there []bootAddr, want Addr) error {
+	wrong := ""
+	for _, a := range there {
+		if a.Prefix.Addr() != want.Prefix.Addr() {
+			continue
+		}
+		if a.Addr == want {
+			return nil
+		}
+		if a.alone && strings.HasPrefix(a.variable, ifVar("ifconfig_%s_alias", dev)) && !strings.HasSuffix(a.variable, "_aliases") {
+			wrong = a.variable
+		}
+	}
+	if wrong == "" {
+		_, free, _ := c.aliases(dev)
+		wrong = fmt.Sprintf("%s%d", ifVar("ifconfig_%s_alias", dev), free)
+	}
+	return c.set(wrong, bootSpec(want))
+}
+
+// bootTunnels makes the gifs come up. The form is the one that every era of
+// FreeBSD brings up: cloned_interfaces creates, ifconfig_gifN sets the ends,
+// and netif, having configured an interface, marks it up itself, so that
+// neither an address on it nor "up" is needed (seen at a boot of 13.2).
+func (p *planner) bootTunnels(c *conf) error {
+	for _, t := range p.tunnels {
+		is := slices.ContainsFunc(c.gifs(), func(g bootGif) bool { return g.name == t.boot && g.ends == t.ends })
+		if !is {
+			if err := c.addToList("cloned_interfaces", t.boot); err != nil {
+				return err
+			}
+			if err := c.set("ifconfig_"+t.boot, t.ends.spec()); err != nil {
+				return err
+			}
+		}
+		if err := p.bootInside(c, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bootInside is what a gif needs beyond its ends.
+func (p *planner) bootInside(c *conf, t *tunnel) error {
+	six := "ifconfig_" + t.boot + "_ipv6"
+	for _, in := range t.insides {
+		a := single(in.here)
+		a.Peer = in.far
+		if in.here.Is6() && !c.has(six) {
+			if err := c.set(six, bootSpec(a)); err != nil {
+				return err
+			}
+			continue
+		}
+		var there []bootAddr
+		for _, g := range c.gifs() {
+			if g.name == t.boot {
+				there = g.addrs
+			}
+		}
+		if err := bootAlias(c, t.boot, there, a); err != nil {
+			return err
+		}
+	}
+	// An interface without ifconfig_IF_ipv6 gets IFDISABLED at boot, and
+	// swallows IPv6 packets without a word.
+	if t.six && !c.has(six) && !c.yes("ipv6_activate_all_interfaces") {
+		return c.set(six, "inet6 -ifdisabled")
+	}
+	return nil
+}
+
+func (p *planner) bootRoutes(c *conf) error {
+	for _, gw := range p.d.Gateways {
+		name := "defaultrouter"
+		if gw.Is6() {
+			name = "ipv6_defaultrouter"
+		}
+		if strings.TrimSpace(c.value(name)) == gw.String() {
+			continue
+		}
+		if err := c.set(name, gw.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *planner) bootForwarding(c *conf) error {
+	for _, w := range []struct {
+		want *bool
+		name string
+	}{{p.d.IPForward4, "gateway_enable"}, {p.d.IPForward6, "ipv6_gateway_enable"}} {
+		if w.want == nil || c.yes(w.name) == *w.want {
+			continue
+		}
+		text := "NO"
+		if *w.want {
+			text = "YES"
+		}
+		if err := c.set(w.name, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
