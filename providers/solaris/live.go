@@ -1,0 +1,291 @@
+package solaris
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/step"
+)
+
+func run(argv ...string) step.Op { return step.Op{Kind: step.Run, Argv: argv} }
+
+// The conditions of undo are egrep's as old Solaris has it: no [[:space:]], no
+// {n}.
+const blanks = "[ \t]+"
+
+// shows is the condition that `ifconfig NAME` prints an indented line that
+// begins with pattern. An interface that is not there prints nothing.
+func shows(name, pattern string) step.Cond {
+	return step.Cond{Argv: []string{"ifconfig", name}, Match: "^[ \t]*" + pattern}
+}
+
+// showsAddress is the condition that the interface has the address, with the
+// host mask.
+func showsAddress(name string, addr, peer netip.Addr) step.Cond {
+	pattern := "inet " + step.Quote(addr.String())
+	if peer.IsValid() {
+		pattern += " --> " + step.Quote(peer.String())
+	}
+	return shows(name, pattern+" netmask ffffffff")
+}
+
+// setAddress is the one command that gives an interface its address.
+func setAddress(name string, addr, peer netip.Addr, mask uint32, up bool) step.Op {
+	argv := []string{"ifconfig", name, addr.String()}
+	if peer.IsValid() {
+		argv = []string{"ifconfig", name, "inet", addr.String(), peer.String()}
+	}
+	argv = append(argv, "netmask", maskText(mask), "down")
+	if up {
+		argv[len(argv)-1] = "up"
+	}
+	return run(argv...)
+}
+
+// A loopbackVIP is a VIP that is live on the loopback, or on a tunnel.
+type loopbackVIP struct {
+	vip  netip.Addr
+	name string // the logical interface to make where the VIP is nowhere
+}
+
+// ID is "vip:" and the address: it stays the same whatever number it has.
+func (s *loopbackVIP) ID() string { return "vip:" + s.vip.String() }
+
+func (s *loopbackVIP) Check(ctx context.Context, h host.Host) (step.Change, error) {
+	list, err := readInterfaces(ctx, h)
+	if err != nil {
+		return step.Change{}, err
+	}
+	if at, ok := holder(list, s.vip); ok {
+		if err := silent(at); err != nil {
+			return step.Change{}, err
+		}
+		return mend(at), nil
+	}
+	if i := slices.IndexFunc(list, func(i Interface) bool { return i.Name == s.name && !i.IPv6 }); i >= 0 {
+		return step.Change{}, step.Refuse("run lvsfleet again", "%s has come to carry %s meanwhile", s.name, list[i].address())
+	}
+	made := Interface{Name: s.name, Addr: s.vip, Mask: hostMask, Up: true}
+	return step.Change{
+		Diff: step.LiveDiff(s.name, "", made.address()),
+		Do: []step.Op{
+			run("ifconfig", s.name, "plumb"),
+			setAddress(s.name, s.vip, netip.Addr{}, hostMask, true),
+		},
+		// Plumbed and not yet addressed is what Do leaves half-way.
+		Undo: []step.Op{{
+			Kind: step.Run, Argv: []string{"ifconfig", s.name, "unplumb"},
+			If: []step.Cond{shows(s.name, "inet ("+step.Quote(s.vip.String())+"|0\\.0\\.0\\.0) netmask ")},
+		}},
+	}, nil
+}
+
+// mend is the change that brings an interface up with the host mask; the zero
+// Change where it is so.
+func mend(at Interface) step.Change {
+	if at.full() {
+		return step.Change{}
+	}
+	want := at
+	want.Mask, want.Bits, want.Up = hostMask, 32, true
+	undo := setAddress(at.Name, at.Addr, at.Peer, at.Mask, at.Up)
+	undo.If = []step.Cond{showsAddress(at.Name, at.Addr, at.Peer)}
+	return step.Change{
+		Diff: step.LiveDiff(at.Name, at.address(), want.address()),
+		Do:   []step.Op{setAddress(at.Name, at.Addr, at.Peer, hostMask, true)},
+		Undo: []step.Op{undo},
+	}
+}
+
+// holder finds the interface that has addr: one that is as it must be, if
+// there are several (a tunnel may share its address with another interface:
+// ip_addr_availability_check, ip_if.c, marks it unnumbered).
+func holder(list []Interface, addr netip.Addr) (Interface, bool) {
+	found, ok := Interface{}, false
+	for _, i := range list {
+		if i.Addr == addr && (!ok || i.full() && !found.full()) {
+			found, ok = i, true
+		}
+	}
+	return found, ok
+}
+
+// silent refuses an interface on which a VIP would be answered for in ARP, or
+// that belongs to a zone.
+func silent(at Interface) error {
+	if at.Zone != "" {
+		return step.Refuse("lvsfleet manages the global zone alone; take the address out of the zone's configuration",
+			"the VIP %s belongs to the zone %s (%s)", at.Addr, at.Zone, at.Name)
+	}
+	if !isLoopback(at.Name) && !at.Tunnel {
+		return step.Refuse("take it away: ifconfig "+at.Name+" unplumb, or removeif, and its line in /etc/hostname.*",
+			"the VIP %s is on %s, where it answers ARP", at.Addr, at.Name)
+	}
+	return nil
+}
+
+// A tunnel is a live IP-in-IP tunnel.
+type tunnel struct {
+	local, remote netip.Addr
+	carry, peer   netip.Addr // the inside addresses, where it has to be made
+	mine          []netip.Addr
+	name          string // the interface to make where there is none with these ends
+	reclaim       bool   // name is there, with other ends, and its ends are to be corrected
+}
+
+// ID is "tunnel:" and the outer addresses.
+func (s *tunnel) ID() string { return "tunnel:" + s.local.String() + "-" + s.remote.String() }
+
+func (s *tunnel) Check(ctx context.Context, h host.Host) (step.Change, error) {
+	list, err := readInterfaces(ctx, h)
+	if err != nil {
+		return step.Change{}, err
+	}
+	if at, ok := tunnelWith(list, s.local, s.remote); ok {
+		switch {
+		case !at.Addr.IsValid():
+			return s.address(at), nil
+		case slices.Contains(s.mine, at.Addr):
+			return mend(at), nil
+		case !at.Up:
+			return raise(at), nil
+		}
+		return step.Change{}, nil
+	}
+	if i := slices.IndexFunc(list, func(i Interface) bool { return i.Name == s.name && !i.IPv6 }); i >= 0 {
+		if !s.reclaim {
+			return step.Change{}, step.Refuse("run lvsfleet again", "%s has appeared meanwhile", s.name)
+		}
+		return s.turn(list[i]), nil
+	}
+	return s.create(), nil
+}
+
+// tunnelWith finds the tunnel between two outer addresses.
+func tunnelWith(list []Interface, local, remote netip.Addr) (Interface, bool) {
+	for _, i := range list {
+		if i.Tunnel && !i.IPv6 && i.Src == local && i.Dst == remote {
+			return i, true
+		}
+	}
+	return Interface{}, false
+}
+
+func (s *tunnel) setEnds(name string, src, dst netip.Addr) step.Op {
+	return run("ifconfig", name, "inet", "tsrc", orUnset(src).String(), "tdst", orUnset(dst).String())
+}
+
+func (s *tunnel) create() step.Change {
+	made := Interface{Name: s.name, Addr: s.carry, Peer: s.peer, Mask: hostMask, Up: true}
+	unset := "0\\.0\\.0\\.0"
+	return step.Change{
+		Diff: step.LiveDiff(s.name, "", endsText(s.local, s.remote)+"\n"+made.address()),
+		Do: []step.Op{
+			run("ifconfig", s.name, "plumb"),
+			s.setEnds(s.name, s.local, s.remote),
+			setAddress(s.name, s.carry, s.peer, hostMask, true),
+		},
+		// Each half-way state of Do counts as its own, nothing else does. An
+		// unset destination ends the tunnel's line after the source.
+		Undo: []step.Op{{
+			Kind: step.Run, Argv: []string{"ifconfig", s.name, "unplumb"},
+			If: []step.Cond{
+				shows(s.name, "inet tunnel src ("+step.Quote(s.local.String())+blanks+"tunnel dst "+step.Quote(s.remote.String())+"|"+unset+")[ \t]*$"),
+				shows(s.name, "inet ("+step.Quote(s.carry.String())+"|"+unset+") "),
+			},
+		}},
+	}
+}
+
+// address is the change that gives a tunnel that has its ends an address.
+func (s *tunnel) address(at Interface) step.Change {
+	want := at
+	want.Addr, want.Peer, want.Mask, want.Up = s.carry, s.peer, hostMask, true
+	undo := setAddress(at.Name, netip.IPv4Unspecified(), netip.IPv4Unspecified(), 0, at.Up)
+	undo.If = []step.Cond{showsAddress(at.Name, s.carry, s.peer)}
+	return step.Change{
+		Diff: step.LiveDiff(at.Name, at.ends()+"\n"+at.address(), at.ends()+"\n"+want.address()),
+		Do:   []step.Op{setAddress(at.Name, s.carry, s.peer, hostMask, true)},
+		Undo: []step.Op{undo},
+	}
+}
+
+// raise brings a tunnel up that somebody else addressed.
+func raise(at Interface) step.Change {
+	want := at
+	want.Up = true
+	return step.Change{
+		Diff: step.LiveDiff(at.Name, at.address(), want.address()),
+		Do:   []step.Op{run("ifconfig", at.Name, "up")},
+		Undo: []step.Op{{
+			Kind: step.Run, Argv: []string{"ifconfig", at.Name, "down"},
+			If: []step.Cond{
+				{Argv: []string{"ifconfig", at.Name}, Match: "flags=[0-9a-f]*<UP[,>]"},
+				shows(at.Name, "inet "+step.Quote(at.Addr.String())+" "),
+			},
+		}},
+	}
+}
+
+// turn corrects the ends of a tunnel, and its address where that is off too.
+func (s *tunnel) turn(at Interface) step.Change {
+	want := at
+	want.Src, want.Dst = s.local, s.remote
+	back := s.setEnds(at.Name, at.Src, at.Dst)
+	back.If = []step.Cond{shows(at.Name, "inet tunnel src "+step.Quote(s.local.String())+blanks+"tunnel dst "+step.Quote(s.remote.String()))}
+	c := step.Change{
+		Do:   []step.Op{s.setEnds(at.Name, s.local, s.remote)},
+		Undo: []step.Op{back},
+	}
+	if !at.full() {
+		m := mend(at)
+		c.Do, c.Undo = append(c.Do, m.Do...), append(m.Undo, c.Undo...)
+		want.Mask, want.Up = hostMask, true
+	}
+	c.Diff = step.LiveDiff(at.Name, at.ends()+"\n"+at.address(), want.ends()+"\n"+want.address())
+	return c
+}
+
+// A defaultRoute is the one live IPv4 default route.
+type defaultRoute struct{ gateway netip.Addr }
+
+// ID is "route:default".
+func (s *defaultRoute) ID() string { return "route:default" }
+
+// Check compares all default routes: Solaris keeps several, and adding one
+// replaces none. The new one comes before the old ones go.
+func (s *defaultRoute) Check(ctx context.Context, h host.Host) (step.Change, error) {
+	now, err := readDefaults(ctx, h)
+	if err != nil {
+		return step.Change{}, err
+	}
+	if slices.Equal(now, []netip.Addr{s.gateway}) {
+		return step.Change{}, nil
+	}
+	there := func(gw netip.Addr, not bool) step.Cond {
+		return step.Cond{Argv: []string{"netstat", "-rn"}, Match: "^default" + blanks + step.Quote(gw.String()) + "[ \t]", Not: not}
+	}
+	route := func(verb string, gw netip.Addr, conds ...step.Cond) step.Op {
+		return step.Op{Kind: step.Run, Argv: []string{"route", verb, "default", gw.String()}, If: conds}
+	}
+	var c step.Change
+	var before string
+	var drop []step.Op
+	for _, gw := range now {
+		before += "default via " + gw.String() + "\n"
+		if gw == s.gateway {
+			continue
+		}
+		drop = append(drop, route("delete", gw))
+		c.Undo = append(c.Undo, route("add", gw, there(s.gateway, false), there(gw, true)))
+	}
+	if !slices.Contains(now, s.gateway) {
+		c.Do = append(c.Do, route("add", s.gateway))
+		c.Undo = append(c.Undo, route("delete", s.gateway, there(s.gateway, false)))
+	}
+	c.Do = append(c.Do, drop...)
+	c.Diff = step.LiveDiff("default route", before, "default via "+s.gateway.String())
+	return c, nil
+}
