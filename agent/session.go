@@ -17,7 +17,7 @@ import (
 // not called concurrently, except Close, which ends a method that runs.
 type Session interface {
 	// Check plans and checks. It reads only: it settles and sweeps nothing,
-	// and reports in State what it finds unsettled or under way.
+	// and reports what it finds unsettled or under way.
 	Check(ctx context.Context, want inventory.Desired) (Report, error)
 	// Begin takes the host's lease (unless this session holds it for the same
 	// run already), settles what an interrupted run left, checks again and
@@ -61,6 +61,11 @@ type Report struct {
 	// Settled says what an interrupted run had left here and what was made
 	// of it; "" nothing.
 	Settled string `json:"settled,omitempty"`
+	// UnderWay says who holds the host's lease now; "" nobody, or this very
+	// session. Unsettled says what an interrupted run has left that the next
+	// transaction will settle first. Check alone fills them in.
+	UnderWay  string `json:"under_way,omitempty"`
+	Unsettled string `json:"unsettled,omitempty"`
 }
 
 // An Item is one step as it was found.

@@ -1,0 +1,191 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/lvsfleet/lvsfleet/agent/journal"
+	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/step"
+)
+
+// Begin takes the lease, settles, checks and stages.
+func (e *Engine) Begin(ctx context.Context, tx Transaction, progress func(Event)) (Report, error) {
+	ctx, leave, err := e.enter(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	defer leave()
+	if !journal.ValidRun(tx.Run) {
+		return Report{}, fmt.Errorf("%q does not name a run", tx.Run)
+	}
+	emit := emitter(progress)
+	emit("lease", "", nil)
+	if err := e.lease(ctx, tx); err != nil {
+		return Report{}, err
+	}
+	report, err := e.begin(ctx, tx, progress)
+	if err != nil {
+		e.giveBack()
+		return Report{}, err
+	}
+	return report, nil
+}
+
+func (e *Engine) begin(ctx context.Context, tx Transaction, progress func(Event)) (Report, error) {
+	emit := emitter(progress)
+	e.tx = nil
+	settled, err := e.settle(ctx, tx.Run, progress)
+	if err != nil {
+		return Report{}, err
+	}
+	emit("check", "", nil)
+	report, plan, err := e.check(ctx, tx.Desired, Live, Boot)
+	if err != nil {
+		return Report{}, err
+	}
+	report.Settled = settled
+	if tx.Approved != "" && Fingerprint(report) != tx.Approved {
+		return Report{}, ErrNotApproved
+	}
+	t := &open{Transaction: tx, report: report, plan: plan}
+	if Differs(report) {
+		if t.journal, err = e.stage(ctx, tx, report, emit); err != nil {
+			undoCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+			defer cancel()
+			if undo := e.settleRun(undoCtx, tx.Run, progress); undo != nil {
+				return Report{}, because(err, undo)
+			}
+			return Report{}, err
+		}
+	}
+	e.tx = t
+	return report, nil
+}
+
+// stage opens the journal and writes every file beside its target.
+func (e *Engine) stage(ctx context.Context, tx Transaction, r Report, emit func(string, string, error)) (*journal.Journal, error) {
+	store, err := e.store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	desired, err := json.Marshal(tx.Desired)
+	if err != nil {
+		return nil, fmt.Errorf("encode what the host must be: %w", err)
+	}
+	items := r.changes(Boot)
+	if err := e.sweep(ctx, store, items); err != nil {
+		return nil, err
+	}
+	mark, err := journal.MarkBoot(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	j, err := store.Create(ctx, journal.Header{Run: tx.Run, Who: tx.Who, Boot: mark, Desired: desired})
+	if err != nil {
+		return nil, err
+	}
+	files := plotStage(items)
+	if err := j.Stage(ctx, files); err != nil {
+		return j, err
+	}
+	for _, f := range files {
+		emit("stage", f.Step, nil)
+		for i, op := range f.Do {
+			if f.Staged[i] == "" {
+				continue
+			}
+			err := e.timed(ctx, fileTimeout, func(ctx context.Context) error {
+				return e.Host.Write(ctx, f.Staged[i], *op.File)
+			})
+			if err != nil {
+				return j, &StepError{Phase: "stage", Step: f.Step, Err: fmt.Errorf("stage %s: %w", op.Path, err)}
+			}
+		}
+	}
+	return j, nil
+}
+
+// plotStage gives each file its temporary name: beside its target, or, where
+// that folder is itself to be made, in the nearest one that is there, which is
+// of the same file system.
+func plotStage(items []Item) []journal.Record {
+	made := map[string]bool{}
+	for _, i := range items {
+		for _, op := range i.Change.Do {
+			if op.Kind == step.Write && op.File.Mode.IsDir() {
+				made[op.Path] = true
+			}
+		}
+	}
+	var files []journal.Record
+	for _, i := range items {
+		rec := journal.Record{Step: i.Step, Do: i.Change.Do, Undo: i.Change.Undo, Staged: make([]string, len(i.Change.Do))}
+		for k, op := range i.Change.Do {
+			if !stageable(op) {
+				continue
+			}
+			target := op.Path
+			for made[path.Dir(target)] {
+				target = path.Dir(target)
+			}
+			rec.Staged[k] = host.TempName(target)
+		}
+		files = append(files, rec)
+	}
+	return files
+}
+
+// sweep removes temporary files that a run which was cut off left beside what
+// is about to be written. The lease is held, so they are nobody's.
+func (e *Engine) sweep(ctx context.Context, store journal.Store, items []Item) error {
+	folders := map[string]bool{host.RunDir: true, store.Root: true}
+	for _, i := range items {
+		for _, op := range i.Change.Do {
+			folders[path.Dir(op.Path)] = true
+		}
+	}
+	for dir := range folders {
+		entries, err := e.Host.ReadDir(ctx, dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("look for strays in %s: %w", dir, err)
+		}
+		for _, f := range entries {
+			if !host.IsTemp(f.Name) {
+				continue
+			}
+			if err := e.Host.Remove(ctx, path.Join(dir, f.Name)); err != nil {
+				return fmt.Errorf("remove stray: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// timed bounds f.
+func (e *Engine) timed(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return f(ctx)
+}
+
+// because gives an incomplete undo its cause.
+func because(cause, undo error) error {
+	var u *UndoError
+	if !errors.As(undo, &u) {
+		return &UndoError{Cause: cause, Failed: []string{undo.Error()}}
+	}
+	return &UndoError{Cause: cause, Failed: u.Failed}
+}
+
+// sentence joins what was settled.
+func sentence(parts []string) string { return strings.Join(parts, "; ") }

@@ -1,0 +1,134 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/step"
+)
+
+// Check plans and checks, and reads only.
+func (e *Engine) Check(ctx context.Context, want inventory.Desired) (Report, error) {
+	ctx, leave, err := e.enter(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	defer leave()
+	report, _, err := e.check(ctx, want, Live, Boot)
+	if err != nil {
+		return Report{}, err
+	}
+	return report, e.state(ctx, &report)
+}
+
+// state fills in what is under way and what is unsettled.
+func (e *Engine) state(ctx context.Context, r *Report) error {
+	if e.id.OS == "" {
+		e.id = r.Identity
+	}
+	holder, err := e.leaseHolder(ctx)
+	if err != nil {
+		return err
+	}
+	if e.release == nil {
+		r.UnderWay = holder
+	}
+	if holder != "" {
+		return nil // what its holder has open is not unsettled
+	}
+	store, err := e.store(ctx)
+	if err != nil {
+		return err
+	}
+	runs, err := store.Unsettled(ctx)
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		j, err := store.Load(ctx, run)
+		if err != nil {
+			return err
+		}
+		who := "somebody"
+		if h, ok := j.Header(); ok {
+			who = h.Who
+		}
+		r.Unsettled = fmt.Sprintf("run %s of %s, begun %s, was interrupted; the next change of this host settles it first",
+			run, who, j.Since().Format("2006-01-02 15:04:05 MST"))
+	}
+	return nil
+}
+
+// check plans and checks every step of the layers, which are in the order of
+// the plan.
+func (e *Engine) check(ctx context.Context, want inventory.Desired, layers ...Layer) (Report, step.Plan, error) {
+	cache := host.NewCache(e.Host)
+	plan, id, err := e.Plan(ctx, cache, want)
+	if err != nil {
+		return Report{}, step.Plan{}, fmt.Errorf("plan: %w", err)
+	}
+	e.id = id
+	r := Report{Identity: id, Notes: plan.Notes}
+	steps := make([]step.Step, 0, len(plan.Live)+len(plan.Boot))
+	for _, l := range layers {
+		part := plan.Live
+		if l == Boot {
+			part = plan.Boot
+		}
+		for _, s := range part {
+			steps = append(steps, s)
+			r.Items = append(r.Items, Item{Step: s.ID(), Layer: l})
+		}
+	}
+	errs := make([]error, len(steps))
+	each(e.Parallel, len(steps), func(i int) {
+		if ctx.Err() != nil {
+			errs[i] = ctx.Err()
+			return
+		}
+		r.Items[i].Change, errs[i] = steps[i].Check(ctx, cache)
+	})
+	// Every refusal is worth telling; of a lost line or an end once is enough.
+	var failed []error
+	for i, err := range errs {
+		switch {
+		case err == nil:
+		case errors.Is(err, host.ErrLost), ctx.Err() != nil:
+			return Report{}, step.Plan{}, &StepError{Phase: "check", Step: steps[i].ID(), Err: err}
+		default:
+			failed = append(failed, &StepError{Phase: "check", Step: steps[i].ID(), Err: err})
+		}
+	}
+	if len(failed) > 0 {
+		return Report{}, step.Plan{}, errors.Join(failed...)
+	}
+	return r, plan, nil
+}
+
+// each calls f(0) to f(n-1), at most parallel at once.
+func each(parallel, n int, f func(int)) {
+	if parallel <= 1 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range min(parallel, n) {
+		wg.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}

@@ -1,0 +1,242 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/host"
+)
+
+// A Client is a Session with an agent at the other end of a stream.
+type Client struct {
+	conn  io.ReadWriteCloser
+	build string
+
+	writeM  sync.Mutex
+	greeted bool // our line has been sent
+
+	mu      sync.Mutex
+	next    uint64
+	waiting map[uint64]*pending
+	lost    error         // why nothing more comes; nil: it still may
+	ended   chan struct{} // closed when the reader has ended
+	met     bool          // the agent has said its name
+}
+
+var _ Session = (*Client)(nil)
+
+// The time that an agent gets to stop what is no longer wanted.
+const (
+	closeGrace  = 15 * time.Second
+	cancelGrace = 2 * time.Minute
+)
+
+// NewClient talks to the agent at the other end of conn, which must be of that
+// build ("": any). It returns at once: who is there is found out with the first
+// answer, a *NoAgentError where it is nobody.
+func NewClient(conn io.ReadWriteCloser, build string) *Client {
+	c := &Client{conn: conn, build: build, waiting: map[uint64]*pending{}, ended: make(chan struct{})}
+	go c.read()
+	return c
+}
+
+// read passes on what the agent says.
+func (c *Client) read() {
+	r := bufio.NewReader(c.conn)
+	err := func() error {
+		build, err := awaitHello(r)
+		if err != nil {
+			return err
+		}
+		if c.build != "" && build != c.build {
+			return &NoAgentError{Build: build, Want: c.build}
+		}
+		c.mu.Lock()
+		c.met = true
+		c.mu.Unlock()
+		for {
+			var res response
+			if err := readFrame(r, &res); err != nil {
+				return fmt.Errorf("%w: the agent ended (%w)", host.ErrLost, err)
+			}
+			c.mu.Lock()
+			p := c.waiting[res.ID]
+			if res.Done {
+				delete(c.waiting, res.ID) // one answer each
+			}
+			c.mu.Unlock()
+			switch {
+			case p == nil:
+			case res.Done:
+				p.done <- res
+			case res.Event != nil:
+				p.event(*res.Event)
+			}
+		}
+	}()
+	c.mu.Lock()
+	c.lost = err
+	c.mu.Unlock()
+	close(c.ended)
+}
+
+// send sends req, after our line where it is the first.
+func (c *Client) send(req request) error {
+	c.writeM.Lock()
+	defer c.writeM.Unlock()
+	var before []byte
+	if !c.greeted {
+		before = []byte(hello(clientMagic, c.build))
+	}
+	c.greeted = true
+	return writeFrame(c.conn, req, before...)
+}
+
+// A pending request waits for its answer.
+type pending struct {
+	done chan response // with room for the one that is Done
+
+	mu       sync.Mutex
+	progress func(Event) // nil: nobody listens, or not any more
+}
+
+func (p *pending) event(e Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.progress != nil {
+		p.progress(e)
+	}
+}
+
+func (p *pending) mute() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.progress = nil
+}
+
+// call asks and waits for the answer. When ctx ends the agent is told, and
+// gets time to put back what it was at.
+func (c *Client) call(ctx context.Context, req request, progress func(Event)) (Report, error) {
+	if err := ctx.Err(); err != nil {
+		return Report{}, err
+	}
+	p := &pending{done: make(chan response, 1), progress: progress}
+	defer p.mute()
+	c.mu.Lock()
+	c.next++
+	req.ID = c.next
+	c.waiting[req.ID] = p
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.waiting, req.ID)
+	}()
+	sent := make(chan error, 1)
+	go func() { sent <- c.send(req) }()
+
+	wanted := ctx.Done()
+	var patience <-chan time.Time
+	for {
+		select {
+		case res := <-p.done:
+			return res.result()
+		case <-c.ended:
+			select { // the answer may have come just before the end
+			case res := <-p.done:
+				return res.result()
+			default:
+				return Report{}, c.lost
+			}
+		case err := <-sent:
+			if err == nil {
+				continue
+			}
+			// What the other end said before it went tells more.
+			select {
+			case <-c.ended:
+				return Report{}, c.lost
+			case <-time.After(closeGrace):
+				return Report{}, fmt.Errorf("%w: %w", host.ErrLost, err)
+			}
+		case <-wanted:
+			wanted = nil
+			go func() { _ = c.send(request{ID: req.ID, Method: methodCancel}) }()
+			timer := time.NewTimer(cancelGrace)
+			defer timer.Stop()
+			patience = timer.C
+		case <-patience:
+			return Report{}, fmt.Errorf("%w: no answer after %w", host.ErrLost, ctx.Err())
+		}
+	}
+}
+
+func (r response) result() (Report, error) {
+	var report Report
+	if r.Report != nil {
+		report = *r.Report
+	}
+	return report, fromWire(r.Error)
+}
+
+// Check asks the agent to.
+func (c *Client) Check(ctx context.Context, want inventory.Desired) (Report, error) {
+	return c.call(ctx, request{Method: methodCheck, Desired: &want}, nil)
+}
+
+// Begin asks the agent to. A line that is lost leaves nothing in force: the
+// agent sweeps what it staged as it ends.
+func (c *Client) Begin(ctx context.Context, tx Transaction, progress func(Event)) (Report, error) {
+	return c.call(ctx, request{Method: methodBegin, Tx: &tx}, progress)
+}
+
+// Apply asks the agent to. A line that is lost leaves the agent to undo; that
+// it did cannot be seen from here.
+func (c *Client) Apply(ctx context.Context, progress func(Event)) error {
+	_, err := c.call(ctx, request{Method: methodApply}, progress)
+	return unseen(err, "what was begun: the agent undoes it as it ends, else the next run does")
+}
+
+// Finish asks the agent to.
+func (c *Client) Finish(ctx context.Context, run string, commit bool, progress func(Event)) error {
+	_, err := c.call(ctx, request{Method: methodFinish, Run: run, Commit: commit}, progress)
+	if commit {
+		return err // the session that began knows which way it went
+	}
+	return unseen(err, "not seen to the end: the agent goes on with it, else the next run does")
+}
+
+// unseen makes of a lost line an undo of which nobody knows the end.
+func unseen(err error, what string) error {
+	var undo *UndoError
+	if err == nil || !errors.Is(err, host.ErrLost) || errors.As(err, &undo) {
+		return err
+	}
+	return &UndoError{Cause: err, Failed: []string{what}}
+}
+
+// Close lets the agent end what runs and what is open, within bounds, and
+// closes the stream. Its error is an undo that was not complete, or was not
+// seen to its end.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	met, lost := c.met, c.lost
+	c.mu.Unlock()
+	if !met || lost != nil {
+		return c.conn.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cancelGrace)
+	defer cancel()
+	_, err := c.call(ctx, request{Method: methodClose}, nil)
+	_ = c.conn.Close()
+	if errors.Is(err, host.ErrLost) {
+		return nil // the agent ends by itself
+	}
+	return err
+}

@@ -1,0 +1,106 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/lvsfleet/lvsfleet/providers/host"
+)
+
+// BinaryPrefix begins the base name of every agent on a host; the hash of its
+// build follows.
+const BinaryPrefix = "lvsfleet-agent-"
+
+// newPrefix begins the base name of an agent that has just been written and is
+// not verified yet.
+const newPrefix = BinaryPrefix + "new-"
+
+// BinaryDir is the folder of the agents in a state folder.
+func BinaryDir(stateDir string) string { return path.Join(stateDir, "agent") }
+
+// BinaryPath is where the agent of the build hash lies on a host. All
+// platforms' agents of one build have one hash, so that it can be called
+// without knowing the platform.
+func BinaryPath(stateDir, hash string) string {
+	return path.Join(BinaryDir(stateDir), BinaryPrefix+hash)
+}
+
+// NewBinaryPath is where an agent is written before it is verified; random is
+// a word of the caller's.
+func NewBinaryPath(stateDir, random string) string {
+	return path.Join(BinaryDir(stateDir), newPrefix+random)
+}
+
+// The two ways to call an agent: AGENT serve, and, of one that has just been
+// written, AGENT install SHA256 PATH, which verifies that its own file has
+// that hash, moves it to PATH and then serves.
+const (
+	argServe   = "serve"
+	argInstall = "install"
+)
+
+// ServeArgs is the argv that starts the agent at path.
+func ServeArgs(path string) []string { return []string{path, argServe} }
+
+// InstallArgs is the argv that installs the agent at tmp, whose content has
+// that SHA-256, as final, and starts it.
+func InstallArgs(tmp string, sum [sha256.Size]byte, final string) []string {
+	return []string{tmp, argInstall, hex.EncodeToString(sum[:]), final}
+}
+
+// Main is the agent as a program: argv[0] is the path that it was called by,
+// which names its build. It returns the exit status.
+func Main(ctx context.Context, h host.Host, argv []string, in io.Reader, out, diag io.Writer) int {
+	if err := run(ctx, h, argv, in, out); err != nil {
+		fmt.Fprintf(diag, "lvsfleet-agent: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+func run(ctx context.Context, h host.Host, argv []string, in io.Reader, out io.Writer) error {
+	switch {
+	case len(argv) == 2 && argv[1] == argServe:
+		return Server{Host: h, Build: buildIn(argv[0])}.Serve(ctx, in, out)
+	case len(argv) == 4 && argv[1] == argInstall:
+		if err := install(ctx, h, argv[0], argv[2], argv[3]); err != nil {
+			return err
+		}
+		return Server{Host: h, Build: buildIn(argv[3])}.Serve(ctx, in, out)
+	}
+	return fmt.Errorf("usage: %s%s | %s%sRANDOM %s SHA256 PATH", BinaryPrefix, "HASH "+argServe, BinaryPrefix, "new-", argInstall)
+}
+
+// buildIn is the hash in the name of an agent; "" where it has another name.
+func buildIn(file string) string {
+	build, ok := strings.CutPrefix(path.Base(file), BinaryPrefix)
+	if !ok {
+		return ""
+	}
+	return build
+}
+
+// install verifies the file at tmp and moves it to final. One that is not what
+// was sent is removed.
+func install(ctx context.Context, h host.Host, tmp, sum, final string) error {
+	if !strings.HasPrefix(path.Base(tmp), newPrefix) || path.Dir(tmp) != path.Dir(final) || buildIn(final) == "" {
+		return fmt.Errorf("install %s as %s: these are not an agent's names", tmp, final)
+	}
+	f, err := h.ReadFile(ctx, tmp)
+	if err != nil {
+		return fmt.Errorf("verify the new agent: %w", err)
+	}
+	if got := sha256.Sum256(f.Data); hex.EncodeToString(got[:]) != sum {
+		_ = h.Remove(ctx, tmp)
+		return fmt.Errorf("verify the new agent: %s is not what was sent", tmp)
+	}
+	if err := h.Rename(ctx, tmp, final); err != nil {
+		return fmt.Errorf("install the new agent: %w", err)
+	}
+	return nil
+}

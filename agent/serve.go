@@ -1,0 +1,183 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/lvsfleet/lvsfleet/providers/host"
+)
+
+// A Server is an agent: an Engine that is asked over a stream.
+type Server struct {
+	Host  host.Host
+	Build string  // content hash of the build; "": any controller is served
+	Plan  Planner // nil: providers.Plan
+	Root  string  // as Engine.Root
+}
+
+// Serve is what the agent does with its standard input and output: it says its
+// name, serves one controller until the stream ends, then undoes what was
+// begun and not decided.
+func Serve(ctx context.Context, h host.Host, in io.Reader, out io.Writer) error {
+	return Server{Host: h}.Serve(ctx, in, out)
+}
+
+// Serve serves one controller. The end of in is an end like any other: what
+// was begun and not decided is undone, and its error returned.
+func (s Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
+	if _, err := io.WriteString(out, hello(agentMagic, s.Build)); err != nil {
+		return fmt.Errorf("greet the controller: %w", err)
+	}
+	r := bufio.NewReader(in)
+	line, err := readLine(r, maxHello)
+	if err != nil && line == "" {
+		return nil // looked whether it runs, and went
+	}
+	rest, ok := strings.CutPrefix(line, clientMagic)
+	if !ok || !strings.HasSuffix(rest, "\n") {
+		return fmt.Errorf("no controller speaks here: it says %q", shorten(line))
+	}
+	if build := buildOf(strings.TrimSuffix(rest, "\n")); build != "" && s.Build != "" && build != s.Build {
+		return fmt.Errorf("the controller wants build %s; this is %s", build, s.Build)
+	}
+	plan := s.Plan
+	if plan == nil {
+		plan = defaultPlan
+	}
+	c := &conversation{
+		engine: &Engine{Host: s.Host, Plan: plan, Root: s.Root},
+		out:    out,
+	}
+	return c.serve(ctx, r)
+}
+
+// A conversation is one controller's.
+type conversation struct {
+	engine *Engine
+	out    io.Writer
+	outM   sync.Mutex
+
+	mu      sync.Mutex
+	cancels map[uint64]context.CancelFunc // of what was asked and is not answered
+}
+
+func (c *conversation) serve(ctx context.Context, in io.Reader) error {
+	// The engine's methods take turns by themselves; the reader is never kept
+	// waiting, so that it sees the line end.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	queue := make(chan func(), 16)
+	running.Go(func() {
+		for f := range queue {
+			f()
+		}
+	})
+	c.cancels = map[uint64]context.CancelFunc{}
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		// A signal ends what runs and what is open; the reader may stay
+		// blocked in a stream that nobody closes.
+		_ = c.engine.Close()
+		close(ended)
+	})
+	failed := make(chan error, 1)
+	go func() {
+		defer close(queue)
+		for {
+			var req request
+			if err := readFrame(in, &req); err != nil {
+				failed <- err
+				return
+			}
+			if req.Method == methodCancel {
+				c.cancel(req.ID)
+				continue
+			}
+			if req.Method == methodClose {
+				err := c.engine.Close()
+				_ = c.send(response{ID: req.ID, Done: true, Error: toWire(err)})
+				failed <- io.EOF
+				return
+			}
+			reqCtx, done := c.begin(ctx, req.ID)
+			queue <- func() {
+				defer done()
+				c.answer(reqCtx, req)
+			}
+		}
+	}()
+	select {
+	case <-ended:
+		return ctx.Err()
+	case err := <-failed:
+		stop()
+		undo := c.engine.Close()
+		running.Wait()
+		if errors.Is(err, io.EOF) {
+			return undo
+		}
+		return errors.Join(err, undo)
+	}
+}
+
+func (c *conversation) begin(ctx context.Context, id uint64) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cancels[id] = cancel
+	return ctx, func() {
+		c.cancel(id)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.cancels, id)
+	}
+}
+
+func (c *conversation) cancel(id uint64) {
+	c.mu.Lock()
+	cancel := c.cancels[id]
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+}
+
+func (c *conversation) send(r response) error {
+	c.outM.Lock()
+	defer c.outM.Unlock()
+	return writeFrame(c.out, r)
+}
+
+// answer does what is asked. A line that takes no answer has ended; the reader
+// sees that too.
+func (c *conversation) answer(ctx context.Context, req request) {
+	res := response{ID: req.ID, Done: true}
+	progress := func(e Event) { _ = c.send(response{ID: req.ID, Event: &e}) }
+	var report Report
+	var err error
+	switch {
+	case req.Method == methodCheck && req.Desired != nil:
+		report, err = c.engine.Check(ctx, *req.Desired)
+		res.Report = &report
+	case req.Method == methodBegin && req.Tx != nil:
+		report, err = c.engine.Begin(ctx, *req.Tx, progress)
+		res.Report = &report
+	case req.Method == methodApply:
+		err = c.engine.Apply(ctx, progress)
+	case req.Method == methodFinish:
+		err = c.engine.Finish(ctx, req.Run, req.Commit, progress)
+	default:
+		err = fmt.Errorf("request %q is not understood", req.Method)
+	}
+	res.Error = toWire(err)
+	if err := c.send(res); err != nil && res.Report != nil {
+		// What cannot be encoded must not leave the controller waiting.
+		_ = c.send(response{ID: req.ID, Done: true, Error: toWire(err)})
+	}
+}

@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/lvsfleet/lvsfleet/inventory"
+)
+
+// The wire: each side sends one line of text, then frames. A frame is its
+// length, four bytes, the most significant first, and as many bytes of JSON.
+// The controller does not wait for the agent's line before it asks, so that a
+// check costs one round trip.
+const (
+	clientMagic = "lvsfleet-controller/1 "
+	agentMagic  = "lvsfleet-agent/1 "
+	// maxHello bounds a line, maxGarbage what may come before the agent's: a
+	// login's greetings, or a shell's complaint.
+	maxHello   = 256
+	maxGarbage = 64 << 10
+	// MaxFrame bounds a frame, in bytes.
+	MaxFrame = 256 << 20
+)
+
+// hello is the line of a side whose build has that hash.
+func hello(magic, build string) string {
+	if build == "" {
+		build = "-"
+	}
+	return magic + build + "\n"
+}
+
+// buildOf reads the build out of a hello's rest.
+func buildOf(rest string) string {
+	if rest == "-" {
+		return ""
+	}
+	return rest
+}
+
+// writeFrame sends v in one write.
+func writeFrame(w io.Writer, v any, before ...byte) error {
+	payload, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode frame: %w", err)
+	}
+	if len(payload) > MaxFrame {
+		return fmt.Errorf("encode frame: %d bytes are more than %d", len(payload), MaxFrame)
+	}
+	frame := make([]byte, 0, len(before)+4+len(payload))
+	frame = append(frame, before...)
+	frame = binary.BigEndian.AppendUint32(frame, uint32(len(payload)))
+	frame = append(frame, payload...)
+	_, err = w.Write(frame)
+	return err
+}
+
+// readFrame reads one frame into v; io.EOF where the stream ends before it.
+// Memory grows with what has arrived, not with what the length promises.
+func readFrame(r io.Reader, v any) error {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		if errors.Is(err, io.EOF) {
+			return io.EOF
+		}
+		return fmt.Errorf("read frame: %w", err)
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > MaxFrame {
+		return fmt.Errorf("read frame: %d bytes are more than %d", n, MaxFrame)
+	}
+	var payload bytes.Buffer
+	if _, err := io.CopyN(&payload, r, int64(n)); err != nil {
+		return fmt.Errorf("read frame: %w", noEOF(err))
+	}
+	if err := json.Unmarshal(payload.Bytes(), v); err != nil {
+		return fmt.Errorf("decode frame: %w", err)
+	}
+	return nil
+}
+
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// readLine reads up to and with a newline, at most limit bytes, without taking
+// more than that from r.
+func readLine(r io.ByteReader, limit int) (string, error) {
+	var line []byte
+	for len(line) < limit {
+		b, err := r.ReadByte()
+		if err != nil {
+			return string(line), err
+		}
+		if line = append(line, b); b == '\n' {
+			break
+		}
+	}
+	return string(line), nil
+}
+
+// A NoAgentError is a stream at whose other end no agent has said its name, or
+// one of another build: nothing was asked of the host.
+type NoAgentError struct {
+	Garbage string // what came instead, shortened; "" the stream just ended
+	Build   string // the agent's, where it is another one than Want
+	Want    string
+	Err     error // why no more came; nil: too much came
+}
+
+func (e *NoAgentError) Error() string {
+	switch said := strings.TrimSpace(e.Garbage); {
+	case e.Build != e.Want && e.Build != "":
+		return fmt.Sprintf("the agent there is of build %s, not %s", e.Build, e.Want)
+	case said != "":
+		return fmt.Sprintf("no agent answers; the host says %q", said)
+	case e.Err != nil:
+		return fmt.Sprintf("no agent answers: %v", e.Err)
+	}
+	return "no agent answers"
+}
+
+func (e *NoAgentError) Unwrap() error { return e.Err }
+
+// awaitHello reads lines until the agent's and gives its build. What comes
+// before it on the same line counts too: a greeting need not end its line.
+func awaitHello(r io.ByteReader) (build string, err error) {
+	var garbage strings.Builder
+	for garbage.Len() < maxGarbage {
+		line, err := readLine(r, maxGarbage-garbage.Len())
+		if i := strings.Index(line, agentMagic); i >= 0 && strings.HasSuffix(line, "\n") {
+			return buildOf(strings.TrimSuffix(line[i+len(agentMagic):], "\n")), nil
+		}
+		garbage.WriteString(line)
+		if err != nil {
+			return "", &NoAgentError{Garbage: shorten(garbage.String()), Err: err}
+		}
+	}
+	return "", &NoAgentError{Garbage: shorten(garbage.String())}
+}
+
+func shorten(s string) string {
+	const most = 400
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}
+
+// The methods of a request.
+const (
+	methodCheck  = "check"
+	methodBegin  = "begin"
+	methodApply  = "apply"
+	methodFinish = "finish"
+	methodCancel = "cancel" // the request of the same ID is no longer wanted
+	methodClose  = "close"  // end what runs and what is open, answer, and go
+)
+
+// A request is what the controller asks.
+type request struct {
+	ID      uint64             `json:"id"`
+	Method  string             `json:"method"`
+	Desired *inventory.Desired `json:"desired,omitempty"` // check
+	Tx      *Transaction       `json:"tx,omitempty"`      // begin
+	Run     string             `json:"run,omitempty"`     // finish
+	Commit  bool               `json:"commit,omitempty"`  // finish
+}
+
+// A response is the agent's: any number with an Event, then one that is Done.
+type response struct {
+	ID     uint64     `json:"id"`
+	Event  *Event     `json:"event,omitempty"`
+	Done   bool       `json:"done,omitempty"`
+	Report *Report    `json:"report,omitempty"`
+	Error  *wireError `json:"error,omitempty"`
+}
