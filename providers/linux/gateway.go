@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
-
-	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
 // networkFile holds what concerns all interfaces. Without it the network
@@ -34,18 +31,15 @@ func (p *planner) bootGateways() {
 	if len(sets) == 0 && p.f.NetworkFile != nil {
 		return
 	}
-	if len(p.d.Gateways) == 0 && !p.boot6() && len(p.vips)+len(p.dvips) == 0 {
-		return // nothing of ours needs the file
-	}
 	if s, _ := parseShell(p.f.NetworkFile).get("NETWORKING"); isNo(s) {
 		p.note(networkFile + " says NETWORKING=" + s + ": no interface comes up at boot")
 	}
-	p.file(func(old []byte) ([]byte, error) {
+	p.edit(networkFile, func(old []byte) ([]byte, error) {
 		if old == nil {
 			old = []byte("NETWORKING=yes\n")
 		}
 		return setAll(old, sets), nil
-	}, networkFile)
+	})
 }
 
 // boot6 says whether an IPv6 address is to come up at boot, which old
@@ -89,16 +83,13 @@ func (p *planner) gateway4(gw netip.Addr) [][2]string {
 		only = dev
 	}
 	for _, c := range p.files {
-		if strings.Contains(c.dev, ":") {
-			continue // ours say NO_ALIASROUTING; ifup-aliases never replaces a default route by one of the same gateway
+		if c.dev == dev && dev != "" {
+			p.ownGateway(c, gw)
+			continue
 		}
-		own, has := c.vars.get("GATEWAY")
-		switch {
-		case c.dev == dev:
-			p.ownGateway(c, gw, own, has)
-		case has && own != "" && own != gw.String() && only == "" && onBoot(c):
+		if why := c.defaultRoute(gw); why != "" && only == "" {
 			if dev == "" {
-				p.note(fmt.Sprintf("%s sets GATEWAY=%s, which may win at boot", c.path(), own))
+				p.note(fmt.Sprintf("%s has %s, which may win at boot", c.path(), why))
 				continue
 			}
 			only = dev
@@ -108,15 +99,28 @@ func (p *planner) gateway4(gw netip.Addr) [][2]string {
 	return sets
 }
 
-func onBoot(c ifcfg) bool {
-	s, ok := c.vars.get("ONBOOT")
-	return !ok || !isNo(s)
+// defaultRoute says how the file would bring another default route than by gw
+// up at boot; "" it would not. An alias' own GATEWAY is put in the place of
+// what is there (ifup-aliases).
+func (c ifcfg) defaultRoute(gw netip.Addr) string {
+	for _, name := range []string{"ONBOOT", "ONPARENT", "DEFROUTE"} {
+		if s, ok := c.vars.get(name); ok && isNo(s) {
+			return ""
+		}
+	}
+	if s, _ := c.vars.get("GATEWAY"); s != "" && s != gw.String() {
+		return "GATEWAY=" + s
+	}
+	if s, _ := c.vars.get("BOOTPROTO"); s == "dhcp" || s == "bootp" {
+		return "BOOTPROTO=" + s
+	}
+	return ""
 }
 
 // ownGateway mends the file of the interface that leads to the gateway.
-func (p *planner) ownGateway(c ifcfg, gw netip.Addr, own string, has bool) {
+func (p *planner) ownGateway(c ifcfg, gw netip.Addr) {
 	var sets [][2]string
-	if has && own != gw.String() {
+	if own, has := c.vars.get("GATEWAY"); has && own != gw.String() {
 		sets = append(sets, [2]string{"GATEWAY", gw.String()})
 	}
 	if s, ok := c.vars.get("DEFROUTE"); ok && isNo(s) {
@@ -163,16 +167,4 @@ func (p *planner) gateway6(gw netip.Addr) [][2]string {
 func sameGateway(text string, gw netip.Addr) bool {
 	a, err := netip.ParseAddr(text)
 	return err == nil && a.WithZone("") == gw
-}
-
-// edit adds an edit to the step of the file, which is one however many settings
-// live in it.
-func (p *planner) edit(path string, e step.Edit) {
-	for _, s := range p.plan.Boot {
-		if f, ok := s.(*step.FileStep); ok && f.Path == path {
-			f.Edits = append(f.Edits, e)
-			return
-		}
-	}
-	p.addBoot(&step.FileStep{Path: path, Edits: []step.Edit{e}})
 }

@@ -40,6 +40,13 @@ func Gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desi
 	if f.Links, err = readLinks(ctx, h); err != nil {
 		return Facts{}, err
 	}
+	if len(d.Tunnels) > 0 {
+		res, err := host.Query(ctx, h, tunnelShow...)
+		if err != nil {
+			return Facts{}, fmt.Errorf("read tunnels: %w", err)
+		}
+		f.Tunnels = parseTunnels(string(res.Stdout))
+	}
 	return f, nil
 }
 
@@ -199,9 +206,9 @@ func ignored(name string) bool {
 func (g *gatherer) network() (name, evidence string, off bool) {
 	manager := ""
 	links := 0
-	for _, dir := range []string{"/etc/rc.d/rc3.d", "/etc/rc.d/rc5.d"} {
-		if !g.has("rc.d") {
-			break
+	for _, dir := range []string{"/etc/rc.d/rc3.d", "/etc/rc.d/rc5.d", "/etc/rc3.d", "/etc/rc5.d"} {
+		if under, _, _ := strings.Cut(strings.TrimPrefix(dir, "/etc/"), "/"); !g.has(under) {
+			continue
 		}
 		for _, e := range g.dir(dir) {
 			links++

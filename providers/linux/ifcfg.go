@@ -29,6 +29,18 @@ type ifcfg struct {
 	addrs []ifcfgAddr
 }
 
+// edit adds an edit to the boot step of the file, which is one however many
+// settings live in it.
+func (p *planner) edit(path string, e step.Edit) {
+	for _, s := range p.plan.Boot {
+		if f, ok := s.(*step.FileStep); ok && f.Path == path {
+			f.Edits = append(f.Edits, e)
+			return
+		}
+	}
+	p.addBoot(&step.FileStep{Path: path, Edits: []step.Edit{e}})
+}
+
 // An ifcfgAddr is an IPv4 address in a file.
 type ifcfgAddr struct {
 	addr netip.Addr
@@ -255,7 +267,7 @@ func (p *planner) bootVIPs() {
 			lo6 = append(lo6, v.addr)
 			continue
 		}
-		p.file(v.edit(), scripts+"ifcfg-"+v.file)
+		p.edit(scripts+"ifcfg-"+v.file, v.edit())
 	}
 	p.secondaries("lo", lo6)
 	by := map[string][]netip.Addr{}
@@ -264,7 +276,7 @@ func (p *planner) bootVIPs() {
 			by[v.dev] = append(by[v.dev], v.addr)
 			continue
 		}
-		p.file(v.edit(), scripts+"ifcfg-"+v.file)
+		p.edit(scripts+"ifcfg-"+v.file, v.edit())
 	}
 	var devs []string
 	for dev := range by {
@@ -329,7 +341,7 @@ func (p *planner) secondaries(dev string, addrs []netip.Addr) {
 			name = c.name
 		}
 	}
-	p.file(func(old []byte) ([]byte, error) {
+	p.edit(scripts+"ifcfg-"+name, func(old []byte) ([]byte, error) {
 		if old == nil {
 			old = []byte(stockLoopback) // the one device whose file comes with the system
 		}
@@ -349,5 +361,5 @@ func (p *planner) secondaries(dev string, addrs []netip.Addr) {
 			f = f.set("IPV6ADDR_SECONDARIES", list)
 		}
 		return f.text, nil
-	}, scripts+"ifcfg-"+name)
+	})
 }

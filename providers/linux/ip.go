@@ -16,6 +16,7 @@ type Addr struct {
 	Secondary bool         // goes with the primary address of its net
 	Scope     string       // "global", "host", ...
 	Broadcast string       // "" none
+	Peer      netip.Addr   // of a point-to-point address
 }
 
 // A Link is a line of `ip -o link show`.
@@ -50,6 +51,10 @@ func parseAddrs(text string) ([]Addr, error) {
 		if len(f) > 5 && f[4] == "peer" {
 			// The length is the peer's net; the address itself is one address.
 			text, _, _ = strings.Cut(text, "/")
+			far, _, _ := strings.Cut(f[5], "/")
+			if a.Peer, err = netip.ParseAddr(far); err != nil {
+				return nil, fmt.Errorf("ip printed %q: %w", strings.TrimSpace(line), err)
+			}
 		}
 		if !strings.Contains(text, "/") {
 			addr, err := netip.ParseAddr(text)

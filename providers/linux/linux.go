@@ -47,8 +47,9 @@ type Facts struct {
 	// NetworkFile is /etc/sysconfig/network; nil: not there.
 	NetworkFile []byte
 
-	Addrs []Addr // of both families, in the kernel's order
-	Links []Link
+	Addrs   []Addr // of both families, in the kernel's order
+	Links   []Link
+	Tunnels []Tunnel // looked at where plain tunnels are wanted
 }
 
 // An Assignment is a kernel setting in a file.
@@ -81,6 +82,9 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 	if err := p.layout(); err != nil {
 		return step.Plan{}, err
 	}
+	if err := p.nameTunnels(); err != nil {
+		return step.Plan{}, err
+	}
 	p.live()
 	if d.Network == "none" {
 		p.note("network is \"none\": only live settings are made, nothing is written for the next boot")
@@ -101,19 +105,21 @@ type planner struct {
 	labels map[string]map[string]bool // by device: labels that are taken
 	vips   []placement                // of real servers
 	dvips  []placement                // of directors
+
+	tunnels []inventory.PlainEnd // each with its interface
 }
 
 func (p *planner) note(s string)          { p.plan.Notes = append(p.plan.Notes, s) }
 func (p *planner) addLive(s ...step.Step) { p.plan.Live = append(p.plan.Live, s...) }
 func (p *planner) addBoot(s ...step.Step) { p.plan.Boot = append(p.plan.Boot, s...) }
-func (p *planner) file(e step.Edit, path string) {
-	p.edit(path, e)
-}
 
 // backend refuses who else configures the network.
 func (p *planner) backend() error {
 	const none = `network = "none" in the host's block makes live settings only`
 	switch {
+	case p.d.Network != "" && p.d.Network != "ifcfg":
+		return step.Refuse(`write network = "ifcfg" or "none", or leave it out`,
+			"lvsfleet does not write the network settings of a Linux host as %q", p.d.Network)
 	case p.f.NetworkOff:
 		return step.Refuse("enable it (chkconfig network on), or "+none,
 			"initscripts' network service is not enabled: nothing would read the ifcfg files (%s)", p.f.Evidence)
@@ -157,6 +163,9 @@ func (p *planner) live() {
 	for _, v := range p.vips {
 		p.addLive(v.onRealServer(p.ours()))
 	}
+	for _, t := range p.tunnels {
+		p.addLive(liveTunnel(t)...)
+	}
 	for _, gw := range p.d.Gateways {
 		p.addLive(defaultRoute(gw))
 	}
@@ -180,6 +189,7 @@ func (p *planner) boot() error {
 	}
 	p.bootGateways()
 	p.bootVIPs()
+	p.bootTunnels()
 	return nil
 }
 

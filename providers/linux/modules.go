@@ -16,7 +16,7 @@ import (
 
 // Modules are the kernel modules that d needs, in the order to load them:
 // ip_vs and a module for each scheduler (net/netfilter/ipvs/ip_vs_NAME.c), and
-// ipip where packets arrive wrapped. A director needs no ipip: IPVS wraps by
+// ipip where packets arrive wrapped, or a plain tunnel ends. A director needs no ipip: IPVS wraps by
 // itself.
 func Modules(d inventory.Desired) []string {
 	var list []string
@@ -26,10 +26,9 @@ func Modules(d inventory.Desired) []string {
 			list = append(list, "ip_vs_"+s)
 		}
 	}
-	for _, v := range d.VIPs {
-		if v.Method == inventory.TUN {
-			return append(list, "ipip")
-		}
+	wrapped := func(v inventory.VIP) bool { return v.Method == inventory.TUN }
+	if slices.ContainsFunc(d.VIPs, wrapped) || len(d.Tunnels) > 0 {
+		list = append(list, "ipip")
 	}
 	return list
 }
@@ -82,18 +81,40 @@ func hasModule(ctx context.Context, h host.Host, name, release string) (bool, er
 // bootModules adds the file that has the modules loaded at boot, before the
 // settings that need them: /etc/modules-load.d (systemd-modules-load runs
 // before systemd-sysctl) or, before systemd, an executable script that
-// rc.sysinit runs.
+// rc.sysinit runs. What is in the file stays: a part of a plan must not take
+// away what another part needs.
 func (p *planner) bootModules() {
 	names := Modules(p.d)
 	if len(names) == 0 {
 		return
 	}
 	s := &step.FileStep{Path: "/etc/modules-load.d/lvsfleet.conf"}
-	template := "linux/modules-load.tmpl"
+	template, verb := "linux/modules-load.tmpl", ""
 	if !p.f.ModulesD {
 		s = &step.FileStep{Path: "/etc/sysconfig/modules/lvsfleet.modules", Mode: 0o755}
-		template = "linux/modules.tmpl"
+		template, verb = "linux/modules.tmpl", "modprobe "
 	}
-	s.Edits = []step.Edit{func([]byte) ([]byte, error) { return templates.Render(template, slices.Clone(names)) }}
+	s.Edits = []step.Edit{func(old []byte) ([]byte, error) {
+		if old == nil {
+			return templates.Render(template, names)
+		}
+		for _, name := range names {
+			old = addLine(old, verb+name)
+		}
+		return old, nil
+	}}
 	p.addBoot(s)
+}
+
+// addLine adds a line at the end of text, unless it is there.
+func addLine(text []byte, line string) []byte {
+	for l := range strings.Lines(string(text)) {
+		if strings.TrimSpace(l) == line {
+			return text
+		}
+	}
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		text = append(text, '\n')
+	}
+	return append(text, line+"\n"...)
 }

@@ -119,11 +119,11 @@ func (p *planner) writeOwn(i inventory.Interface) {
 			"Label": f.Label, "Alias": f.Alias, "VLAN": f.VLAN, "Addr": addr,
 			"Netmask": f.Netmask, "IPv6": f.IPv6, "IPv6More": f.IPv6More,
 		}
-		p.file(func(old []byte) ([]byte, error) {
+		p.edit(scripts+"ifcfg-"+f.Label, func(old []byte) ([]byte, error) {
 			if old != nil {
 				return old, nil
 			}
 			return templates.Render("linux/ifcfg-device.tmpl", data)
-		}, scripts+"ifcfg-"+f.Label)
+		})
 	}
 }

@@ -83,14 +83,16 @@ func (p *planner) settings() []setting {
 
 // bootSettings adds the files. Where /etc/sysctl.d is read, ours is complete
 // by itself; what /etc/sysctl.conf assigns as well is changed there, so that
-// no two files say different things.
+// no two files say different things. What is in ours already stays: silence
+// must outlast the last VIP, and a part of a plan must not take away what
+// another part needs.
 func (p *planner) bootSettings() {
 	list := p.settings()
 	if len(list) == 0 {
 		return
 	}
 	sysctlD := p.f.SysctlD
-	p.file(func(old []byte) ([]byte, error) {
+	p.edit("/etc/sysctl.conf", func(old []byte) ([]byte, error) {
 		for _, s := range list {
 			if !sysctlD {
 				old = addSysctl(old, s.Key, s.Value)
@@ -99,9 +101,17 @@ func (p *planner) bootSettings() {
 			}
 		}
 		return old, nil
-	}, "/etc/sysctl.conf")
+	})
 	if sysctlD {
-		p.file(func([]byte) ([]byte, error) { return templates.Render("linux/sysctl.conf.tmpl", list) }, sysctlFile)
+		p.edit(sysctlFile, func(old []byte) ([]byte, error) {
+			if old == nil {
+				return templates.Render("linux/sysctl.conf.tmpl", list)
+			}
+			for _, s := range list {
+				old = addSysctl(old, s.Key, s.Value)
+			}
+			return old, nil
+		})
 	}
 	for _, s := range list {
 		for _, l := range p.f.Later {

@@ -1,0 +1,189 @@
+package linux
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/step"
+	"github.com/lvsfleet/lvsfleet/templates"
+)
+
+// A Tunnel is a line of `ip tunnel show`.
+type Tunnel struct {
+	Name          string
+	Local, Remote netip.Addr // zero: any
+}
+
+var tunnelShow = []string{"ip", "tunnel", "show"}
+
+// parseTunnels reads the output of `ip tunnel show`:
+//
+//	tunl0: any/ip remote any local any ttl inherit nopmtudisc
+//	lvs0: ip/ip  remote 172.16.0.2  local 172.16.0.1  ttl inherit
+//
+// Tunnels that are not IP in IP are left out.
+func parseTunnels(text string) []Tunnel {
+	var list []Tunnel
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 2 || !strings.HasSuffix(f[0], ":") || f[1] != "ip/ip" && f[1] != "any/ip" {
+			continue
+		}
+		name, _, _ := strings.Cut(strings.TrimSuffix(f[0], ":"), "@")
+		t := Tunnel{Name: name}
+		for i := 2; i+1 < len(f); i++ {
+			switch a, _ := netip.ParseAddr(f[i+1]); f[i] {
+			case "remote":
+				t.Remote = a
+			case "local":
+				t.Local = a
+			}
+		}
+		list = append(list, t)
+	}
+	return list
+}
+
+// nameTunnels gives every plain tunnel its device: the one that has its ends
+// already, live or in a file, else the one that the inventory names, else the
+// first free lvsN.
+func (p *planner) nameTunnels() error {
+	taken := map[string]bool{}
+	for _, l := range p.f.Links {
+		taken[l.Name] = true
+	}
+	for _, c := range p.files {
+		taken[c.dev] = true
+	}
+	for _, t := range p.d.Tunnels {
+		taken[t.Interface] = true
+	}
+	for _, want := range p.d.Tunnels {
+		i := slices.IndexFunc(p.f.Tunnels, func(t Tunnel) bool { return t.Local == want.Local && t.Remote == want.Remote })
+		switch {
+		case i >= 0:
+			want.Interface = p.f.Tunnels[i].Name
+		case want.Interface != "":
+			for _, t := range p.f.Tunnels {
+				if t.Name == want.Interface {
+					return step.Refuse("name another interface for the tunnel, or none",
+						"%s leads from %s to %s, tunnel %q wants %s to %s", t.Name, t.Local, t.Remote, want.Name, want.Local, want.Remote)
+				}
+			}
+		default:
+			for _, c := range p.files {
+				if tunnelFile(c.vars, want) {
+					want.Interface = c.dev
+				}
+			}
+			for n := 0; want.Interface == ""; n++ {
+				if dev := "lvs" + strconv.Itoa(n); !taken[dev] {
+					want.Interface = dev
+				}
+			}
+		}
+		taken[want.Interface] = true
+		p.tunnels = append(p.tunnels, want)
+	}
+	return nil
+}
+
+// tunnelFile says whether the file is for a tunnel with these ends.
+func tunnelFile(vars *shellFile, t inventory.PlainEnd) bool {
+	local, _ := vars.get("MY_OUTER_IPADDR")
+	remote, _ := vars.get("PEER_OUTER_IPADDR")
+	return local == t.Local.String() && remote == t.Remote.String()
+}
+
+// liveTunnel are the live steps of a plain tunnel.
+func liveTunnel(t inventory.PlainEnd) []step.Step {
+	dev := t.Interface
+	ends := []string{"mode", "ipip", "local", t.Local.String(), "remote", t.Remote.String()}
+	device := func(ctx context.Context, h host.Host) (step.Change, error) {
+		res, err := host.Query(ctx, h, tunnelShow...)
+		if err != nil {
+			return step.Change{}, fmt.Errorf("read tunnels: %w", err)
+		}
+		for _, have := range parseTunnels(string(res.Stdout)) {
+			if have == (Tunnel{dev, t.Local, t.Remote}) {
+				return step.Change{}, nil
+			}
+		}
+		return step.Change{
+			Diff: step.LiveDiff("tunnel "+dev, "", fmt.Sprintf("local %s remote %s", t.Local, t.Remote)),
+			Do:   []step.Op{{Kind: step.Run, Argv: ip(false, append([]string{"tunnel", "add", dev}, ends...)...)}},
+			Undo: []step.Op{{Kind: step.Run, Argv: ip(false, "tunnel", "del", dev), If: []step.Cond{{
+				Argv:  tunnelShow,
+				Match: "^" + step.Quote(dev) + ": ip/ip +remote " + step.Quote(t.Remote.String()) + " +local " + step.Quote(t.Local.String()) + " ",
+			}}}},
+		}, nil
+	}
+	address := func(ctx context.Context, h host.Host) (step.Change, error) {
+		list, err := readAddrs(ctx, h, false)
+		if err != nil {
+			return step.Change{}, err
+		}
+		for _, a := range list {
+			switch {
+			case a.Prefix.Addr() != t.Inside:
+			case a.Dev != dev:
+				return step.Change{}, step.Refuse("take it away there, or choose another inside address",
+					"the inside address %s of tunnel %q is on %s", t.Inside, t.Name, a.Dev)
+			case a.Peer == t.FarInside:
+				return step.Change{}, nil
+			}
+		}
+		peer := []string{t.Inside.String(), "peer", t.FarInside.String(), "dev", dev}
+		return step.Change{
+			Diff: step.LiveDiff("address "+t.Inside.String(), "", strings.Join(peer, " ")),
+			Do:   []step.Op{{Kind: step.Run, Argv: ip(false, append([]string{"addr", "add"}, peer...)...)}},
+			Undo: []step.Op{{Kind: step.Run, Argv: ip(false, append([]string{"addr", "del"}, peer...)...), If: []step.Cond{{
+				Argv: addrShow4,
+				Match: "^[0-9]+: " + step.Quote(dev) + "[[:space:]]+inet " + step.Quote(t.Inside.String()) +
+					" peer " + step.Quote(t.FarInside.String()) + "/32 ",
+			}}}},
+		}, nil
+	}
+	return []step.Step{
+		step.Func{Name: "tunnel:" + dev, Probe: device},
+		linkUp(dev),
+		step.Func{Name: "address:" + t.Inside.String(), Probe: address},
+	}
+}
+
+// bootTunnels adds the file of each plain tunnel, in the form TYPE=IPIP of
+// ifup-tunnel, which came with initscripts 8.38 in August 2006: after Fedora
+// Core 5.
+func (p *planner) bootTunnels() {
+	for _, t := range p.tunnels {
+		if host.Older(p.f.Release, 2, 6, 18) {
+			p.note(fmt.Sprintf("tunnel %q: the initscripts of this release bring no IP-in-IP tunnel up, it is gone with a reboot", t.Name))
+			continue
+		}
+		name := t.Interface
+		for _, c := range p.files {
+			if c.dev == t.Interface {
+				name = c.name
+			}
+		}
+		p.edit(scripts+"ifcfg-"+name, func(old []byte) ([]byte, error) {
+			if old == nil || bytes.HasPrefix(old, []byte(header)) {
+				return templates.Render("linux/ifcfg-tunnel.tmpl", t)
+			}
+			if f := parseShell(old); tunnelFile(f, t) {
+				return setAll(old, [][2]string{
+					{"MY_INNER_IPADDR", t.Inside.String()}, {"PEER_INNER_IPADDR", t.FarInside.String()},
+				}), nil
+			}
+			return nil, step.Refuse("name another interface for the tunnel, or none",
+				"%sifcfg-%s is not of tunnel %q", scripts, name, t.Name)
+		})
+	}
+}
