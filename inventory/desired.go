@@ -142,7 +142,8 @@ func (d Desired) For(s Stage) Desired {
 	return d
 }
 
-// Holding gives d with every real server for which hold is true held as it is
+// Holding gives d with every real server for which hold is true held, beside
+// those that are held already, as it is
 // found in the table.
 func (d Desired) Holding(hold func(host string) bool) Desired {
 	if d.Director == nil {
@@ -153,7 +154,7 @@ func (d Desired) Holding(hold func(host string) bool) Desired {
 	for i, s := range d.Director.Services {
 		s.Real = append([]DirectedServer(nil), s.Real...)
 		for j := range s.Real {
-			s.Real[j].Hold = hold(s.Real[j].Host)
+			s.Real[j].Hold = s.Real[j].Hold || hold(s.Real[j].Host)
 		}
 		dir.Services[i] = s
 	}

@@ -1,0 +1,214 @@
+// Package fleet takes a site from what it is to what its inventory says: it
+// looks at every host first, begins on every host that will change before any
+// does, and then goes through the stages in an order in which every state in
+// between serves the clients.
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/inventory"
+)
+
+// A Fleet is one site and the way to its hosts.
+type Fleet struct {
+	Site *inventory.Site
+	// Dial opens a fresh session; every call logs in anew.
+	Dial func(ctx context.Context, h *inventory.Host) (agent.Session, error)
+	// Reach proves, for a host with connection = "local" that has nobody else
+	// to be reached, that its line still works. nil: nothing to prove.
+	Reach    func(ctx context.Context, want inventory.Desired) error
+	Parallel int      // hosts at a time, at least 1
+	Limit    []string // host names; empty: all
+	Run      string   // names this run
+	Who      string   // user@host of the controller
+	// SkipUnreachable leaves hosts out that preflight cannot reach or that
+	// refuse, instead of ending the run.
+	SkipUnreachable bool
+	Observe         func(Event) // nil: nobody watches; called concurrently
+}
+
+// An Event is something that happened to one host.
+type Event struct {
+	Host  string          `json:"host"`
+	Stage inventory.Stage `json:"stage,omitempty"`
+	Phase string          `json:"phase"` // "connect", "check", an agent.Event's, or one of the Phase constants
+	Step  string          `json:"step,omitempty"`
+	Error string          `json:"error,omitempty"`
+}
+
+// Phases of a host within the run, beside those that the engine reports.
+const (
+	PhaseConnect = "connect"
+	PhaseCheck   = "check"
+	PhaseDone    = "done" // nothing more will be heard of this host in this stage
+)
+
+func (f *Fleet) observe(e Event) {
+	if f.Observe != nil {
+		f.Observe(e)
+	}
+}
+
+// progress passes what the engine of one host says to the observer.
+func (f *Fleet) progress(host string, stage inventory.Stage) func(agent.Event) {
+	return func(e agent.Event) {
+		f.observe(Event{Host: host, Stage: stage, Phase: e.Phase, Step: e.Step, Error: e.Error})
+	}
+}
+
+// each runs do for every item, at most Parallel at a time. A failure of one
+// does not touch the others.
+func each[T any](f *Fleet, items []T, do func(T)) {
+	var g errgroup.Group
+	g.SetLimit(max(1, f.Parallel))
+	for _, it := range items {
+		g.Go(func() error {
+			do(it)
+			return nil
+		})
+	}
+	_ = g.Wait() // do returns no error
+}
+
+// A member is one selected host during a run.
+type member struct {
+	host    *inventory.Host
+	want    inventory.Desired
+	session agent.Session
+
+	reached bool // a session could be opened
+	report  agent.Report
+	err     error // why it failed or was left out
+}
+
+func (m *member) director() bool { return m.want.Director != nil }
+
+func (m *member) changes() bool { return agent.Differs(m.report) }
+
+func (m *member) close() {
+	if m.session != nil {
+		_ = m.session.Close() // nothing is awaited from it any more
+		m.session = nil
+	}
+}
+
+// A Finding is what was found on one host.
+type Finding struct {
+	Host    string
+	Reached bool
+	Report  agent.Report
+	Err     error
+}
+
+// Differs says whether the host is not as the inventory says.
+func (f Finding) Differs() bool { return agent.Differs(f.Report) }
+
+// ErrUnknownHost is a --limit that names no host of the site.
+var ErrUnknownHost = errors.New("no such host in the inventory")
+
+// Survey looks at every selected host and changes nothing. Findings come in
+// the order of the names; a host that could not be looked at has an Err. The
+// error is one of the request itself.
+func (f *Fleet) Survey(ctx context.Context) ([]Finding, error) {
+	members, err := f.members()
+	if err != nil {
+		return nil, err
+	}
+	each(f, members, func(m *member) {
+		f.look(ctx, m)
+		m.close()
+		f.observe(Event{Host: m.host.Name, Phase: PhaseDone, Error: text(m.err)})
+	})
+	return findings(members), nil
+}
+
+func findings(members []*member) []Finding {
+	var found []Finding
+	for _, m := range members {
+		found = append(found, Finding{Host: m.host.Name, Reached: m.reached, Report: m.report, Err: m.err})
+	}
+	return found
+}
+
+// look dials and checks one host.
+func (f *Fleet) look(ctx context.Context, m *member) {
+	if err := ctx.Err(); err != nil {
+		m.err = err
+		return
+	}
+	f.observe(Event{Host: m.host.Name, Phase: PhaseConnect})
+	session, err := f.Dial(ctx, m.host)
+	if err != nil {
+		m.err = fmt.Errorf("connect to %s: %w", m.host.Name, err)
+		return
+	}
+	m.session, m.reached = session, true
+	f.observe(Event{Host: m.host.Name, Phase: PhaseCheck})
+	m.report, err = session.Check(ctx, m.want)
+	if err != nil {
+		m.err = fmt.Errorf("check %s: %w", m.host.Name, err)
+	}
+}
+
+// members lists the selected hosts by name. With a limit, directors that name
+// a limited real server take part for it alone.
+func (f *Fleet) members() ([]*member, error) {
+	want := f.Site.Desired()
+	limited := map[string]bool{}
+	for _, name := range f.Limit {
+		if _, ok := want[name]; !ok {
+			return nil, fmt.Errorf("limit %q: %w", name, ErrUnknownHost)
+		}
+		limited[name] = true
+	}
+	var members []*member
+	for _, h := range f.Site.Hosts {
+		w := want[h.Name]
+		if len(limited) > 0 && !limited[h.Name] {
+			part, ok := w.Only(limited)
+			if !ok {
+				continue
+			}
+			w = part
+		}
+		members = append(members, &member{host: h, want: w})
+	}
+	sort.Slice(members, func(i, j int) bool { return members[i].host.Name < members[j].host.Name })
+	return members, nil
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// A hostSet is a set of host names that several hosts' work adds to.
+type hostSet struct {
+	mu sync.Mutex
+	m  map[string]bool
+}
+
+func (s *hostSet) add(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = map[string]bool{}
+	}
+	s.m[name] = true
+}
+
+func (s *hostSet) has(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.m[name]
+}
