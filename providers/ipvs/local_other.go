@@ -1,6 +1,9 @@
+//go:build !linux
+
 package ipvs
 
 import "github.com/lvsfleet/lvsfleet/providers/host"
 
-// local gives this machine's table where h is this machine, else nil.
-func local(h host.Host) Table { return nil }
+// local gives this machine's table where h is this machine and it is Linux,
+// else nil.
+func local(host.Host) Table { return nil }

@@ -173,10 +173,10 @@ func (e Edit) destArgs() []string {
 	return a
 }
 
-// Rules are the lines that ipvsadm -R takes to make the services, in their
+// Format gives the lines that ipvsadm -R takes to make the services, in their
 // order and form of `ipvsadm -Sn` (ipvsadm 1.31). They say more than -Sn,
 // which leaves the thresholds out, and less where it adds "--tun-type ipip".
-func Rules(services []Service) string {
+func Format(services []Service) string {
 	var b strings.Builder
 	for _, s := range Sorted(services) {
 		s.writeRules(&b)

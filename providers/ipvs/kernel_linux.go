@@ -1,0 +1,335 @@
+package ipvs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	moby "github.com/moby/ipvs"
+	"golang.org/x/sys/unix"
+
+	"github.com/lvsfleet/lvsfleet/providers/host"
+)
+
+// local gives this machine's table where h is this machine, else nil.
+func local(h host.Host) Table {
+	if _, ok := host.As[*host.Local](h); ok {
+		return &kernel{open: openGenl}
+	}
+	return nil
+}
+
+// A kernel is the table of the running kernel, in the network namespace of the
+// calling thread. github.com/moby/ipvs is its base: its types, and its way of
+// loading ip_vs. What that library cannot do is done here beside it, against
+// include/uapi/linux/ip_vs.h: weights above 65535 (it reads 16 bits), the
+// family of each real server, the name of the persistence engine on reading,
+// tunnel types, many edits in one send, and a receive that gives up.
+type kernel struct {
+	open func() (link, error)
+}
+
+// A link is a netlink conversation with the kernel.
+type link interface {
+	send([]byte) error
+	// receive reads one datagram into buf.
+	receive(buf []byte) (int, error)
+	close() error
+}
+
+// answerTimeout is how long the kernel may take for one datagram. Its edits
+// wait for nothing but other edits, and a change of scheduler for a grace
+// period (synchronize_rcu).
+const answerTimeout = 10 * time.Second
+
+// receiveBuffer is what the kernel may put into one datagram of a dump (32 KiB,
+// net/netlink/af_netlink.c), twice.
+const receiveBuffer = 64 << 10
+
+// Dump reads the table: one request for the services, one for the real
+// servers of each. Only what belongs to the rules is decoded.
+func (k *kernel) Dump(ctx context.Context) ([]Service, error) {
+	c, err := k.dial(ctx)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil // no ip_vs in this kernel: no services
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	var services []Service
+	err = c.dump(ctx, cmdGetService, nil, func(attrs []byte) error {
+		s, err := decodeService(attrs)
+		if err == nil {
+			services = append(services, s)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the services: %w", err)
+	}
+	for i := range services {
+		s := &services[i]
+		err := c.dump(ctx, cmdGetDest, encodeService(*s, false), func(attrs []byte) error {
+			d, err := decodeDest(attrs, s.Key.IPv6())
+			if err == nil {
+				s.Dests = append(s.Dests, d)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list the real servers of %s: %w", s.Key, err)
+		}
+	}
+	return services, nil
+}
+
+// Apply makes the edits, many to a send. The kernel takes a batch to its end
+// whatever fails in it, so a batch never holds a deletion, or a change to
+// weight 0, after another kind of edit: what was to replace a real server is
+// known to be there before that one goes. Other edits that stand behind the
+// one that failed may have been made.
+func (k *kernel) Apply(ctx context.Context, edits []Edit) error {
+	if len(edits) == 0 {
+		return nil
+	}
+	for i, e := range edits {
+		if err := refuse(e); err != nil {
+			return &EditError{Index: i, Edit: e, Err: err}
+		}
+	}
+	c, err := k.dial(ctx)
+	if errors.Is(err, unix.ENOENT) {
+		// moby/ipvs asks modprobe for ip_vs. Not before: it remembers for
+		// good that the kernel had none.
+		var h *moby.Handle
+		if h, err = moby.New(""); err == nil {
+			h.Close()
+			c, err = k.dial(ctx)
+		}
+	}
+	if errors.Is(err, unix.ENOENT) {
+		return errors.New("this kernel has no IPVS: the module ip_vs is not loaded and could not be (modprobe ip_vs)")
+	}
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for from := 0; from < len(edits); {
+		to := batchEnd(edits, from)
+		if err := c.batch(ctx, edits, from, to); err != nil {
+			return err
+		}
+		from = to
+	}
+	return nil
+}
+
+// maxBatch bounds a send: 500 messages of up to 250 bytes fit the socket's
+// send buffer, and their error reports its receive buffer.
+const maxBatch = 500
+
+// batchEnd gives the end of the batch that begins at from.
+func batchEnd(edits []Edit, from int) int {
+	takes := func(e Edit) bool {
+		return e.Verb == DeleteService || e.Verb == DeleteDest || e.Verb == EditDest && e.Dest.Weight == 0
+	}
+	to := from + 1
+	for to < len(edits) && to-from < maxBatch && (takes(edits[to-1]) || !takes(edits[to])) {
+		to++
+	}
+	return to
+}
+
+// A conversation is a link with its family and sequence numbers.
+type conversation struct {
+	link
+	family uint16
+	seq    uint32
+	buf    []byte
+}
+
+// dial opens a link and asks for IPVS' generic netlink family: ENOENT, where
+// the kernel has no ip_vs.
+func (k *kernel) dial(ctx context.Context) (*conversation, error) {
+	l, err := k.open()
+	if err != nil {
+		return nil, fmt.Errorf("open a netlink socket: %w", err)
+	}
+	c := &conversation{link: l, buf: make([]byte, receiveBuffer)}
+	if c.family, err = c.askFamily(ctx); err != nil {
+		_ = c.close()
+		return nil, fmt.Errorf("ask for the netlink family IPVS: %w", err)
+	}
+	return c, nil
+}
+
+func (c *conversation) askFamily(ctx context.Context) (uint16, error) {
+	c.seq++
+	if err := c.send(familyRequest(c.seq)); err != nil {
+		return 0, err
+	}
+	var id uint16
+	err := c.answers(ctx, c.seq, func(m message) (bool, error) {
+		switch m.Type {
+		case unix.NLMSG_ERROR:
+			return true, m.errno()
+		default:
+			var err error
+			id, err = decodeFamily(m.body)
+			return false, err
+		}
+	})
+	if err == nil && id == 0 {
+		err = unix.ENOENT
+	}
+	return id, err
+}
+
+// dump sends a dump request and gives the nested attributes of each answer to
+// each.
+func (c *conversation) dump(ctx context.Context, cmd uint8, data requestData, each func(attrs []byte) error) error {
+	c.seq++
+	if err := c.send(request(c.family, c.seq, unix.NLM_F_DUMP, cmd, data)); err != nil {
+		return err
+	}
+	return c.answers(ctx, c.seq, func(m message) (bool, error) {
+		switch m.Type {
+		case unix.NLMSG_DONE:
+			return true, nil
+		case unix.NLMSG_ERROR:
+			return true, m.errno()
+		case c.family:
+			nested, err := firstAttr(m.body)
+			if err != nil {
+				return false, err
+			}
+			return false, each(nested)
+		}
+		return false, nil
+	})
+}
+
+// batch sends edits[from:to] in one datagram. Only the last asks for an
+// acknowledgement, since failures are reported unasked; each report is matched
+// to its edit by sequence number, and the first one counts.
+func (c *conversation) batch(ctx context.Context, edits []Edit, from, to int) error {
+	first := c.seq + 1
+	var out []byte
+	for i := from; i < to; i++ {
+		c.seq++
+		flags := 0
+		if i == to-1 {
+			flags = unix.NLM_F_ACK
+		}
+		out = append(out, editRequest(c.family, c.seq, flags, edits[i])...)
+	}
+	if err := c.send(out); err != nil {
+		return fmt.Errorf("send %d edits: %w", to-from, err)
+	}
+	var failed *EditError
+	last := c.seq
+	err := c.receiveAll(ctx, func(m message) (bool, error) {
+		if m.Type != unix.NLMSG_ERROR || m.Seq < first || m.Seq > last {
+			return false, nil // of an earlier conversation
+		}
+		if errno := m.errno(); errno != nil {
+			i := from + int(m.Seq-first)
+			var no syscall.Errno
+			if errors.As(errno, &no) {
+				errno = explain(edits[i].Verb, no)
+			}
+			if failed == nil || i < failed.Index {
+				failed = &EditError{Index: i, Edit: edits[i], Err: errno}
+			}
+		}
+		return m.Seq == last, nil
+	})
+	if failed != nil {
+		return failed
+	}
+	if err != nil {
+		return fmt.Errorf("await the acknowledgement of %d edits: %w", to-from, err)
+	}
+	return nil
+}
+
+// answers gives the messages that answer seq to each until that says done.
+func (c *conversation) answers(ctx context.Context, seq uint32, each func(message) (bool, error)) error {
+	return c.receiveAll(ctx, func(m message) (bool, error) {
+		if m.Seq != seq {
+			return false, nil
+		}
+		return each(m)
+	})
+}
+
+// receiveAll gives every message to each until that says done. After an error
+// of each the rest of the answer is not read: the conversation is of no more
+// use.
+func (c *conversation) receiveAll(ctx context.Context, each func(message) (bool, error)) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := c.receive(c.buf)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if errors.Is(err, unix.EAGAIN) {
+			return fmt.Errorf("the kernel did not answer within %s", answerTimeout)
+		}
+		if err != nil {
+			return err
+		}
+		for rest := c.buf[:n]; len(rest) > 0; {
+			var m message
+			if m, rest, err = nextMessage(rest); err != nil {
+				return err
+			}
+			if done, err := each(m); done || err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// A genl is a generic netlink socket.
+type genl int
+
+func openGenl() (link, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_GENERIC)
+	if err != nil {
+		return nil, err
+	}
+	tv := unix.NsecToTimeval(answerTimeout.Nanoseconds())
+	err = errors.Join(
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv),
+		unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}),
+	)
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	// Room for the reports of a batch in which every edit fails. Without
+	// CAP_NET_ADMIN no edit will be taken anyway.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20)
+	return genl(fd), nil
+}
+
+func (g genl) send(b []byte) error {
+	return unix.Sendto(int(g), b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+}
+
+func (g genl) receive(buf []byte) (int, error) {
+	n, _, flags, _, err := unix.Recvmsg(int(g), buf, nil, 0)
+	if err == nil && flags&unix.MSG_TRUNC != 0 {
+		return 0, errors.New("the kernel's answer was cut short")
+	}
+	return n, err
+}
+
+func (g genl) close() error { return unix.Close(int(g)) }
