@@ -376,3 +376,27 @@ func (f *FS) Store(p string, mode fs.FileMode, data []byte, appendTo bool) error
 	}
 	return nil
 }
+
+// Patch puts data into the file p at the offset off, which makes it longer
+// where need be.
+func (f *FS) Patch(p string, data []byte, off int64) error {
+	if f.Full && len(data) > 0 {
+		return perr("write", p, syscall.ENOSPC)
+	}
+	return f.attr("write", p, func(n *host.File) {
+		if grow := off + int64(len(data)) - int64(len(n.Data)); grow > 0 {
+			n.Data = append(n.Data, make([]byte, grow)...)
+		}
+		copy(n.Data[off:], data)
+	})
+}
+
+// Truncate makes the file p size bytes long.
+func (f *FS) Truncate(p string, size int64) error {
+	return f.attr("truncate", p, func(n *host.File) {
+		for int64(len(n.Data)) < size {
+			n.Data = append(n.Data, 0)
+		}
+		n.Data = n.Data[:size]
+	})
+}
