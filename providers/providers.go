@@ -1,0 +1,109 @@
+// Package providers has the one switch on the operating system: from what a
+// host must be and what it is like to the plan of its steps.
+package providers
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/freebsd"
+	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/linux"
+	"github.com/lvsfleet/lvsfleet/providers/solaris"
+	"github.com/lvsfleet/lvsfleet/providers/step"
+)
+
+// Plan finds out what the machine h is and says what must hold there for it
+// to be what d describes. It only reads. An error is, or wraps, a
+// *step.Refusal where the machine is one that must not be touched: another
+// system, or an era of it, than the inventory says, or a state of its files
+// that lvsfleet does not write over. The identity is given with it as soon as
+// it is known.
+func Plan(ctx context.Context, h host.Host, d inventory.Desired) (step.Plan, host.Identity, error) {
+	id, err := host.Identify(ctx, h)
+	if err != nil {
+		return step.Plan{}, id, err
+	}
+	if err := matches(id, d); err != nil {
+		return step.Plan{}, id, err
+	}
+	p, err := plan(ctx, h, id, d)
+	if err != nil {
+		return step.Plan{}, id, fmt.Errorf("plan %s: %w", d.Host, err)
+	}
+	if d.Release != "" && version(d.Release) != version(id.Release) {
+		p.Notes = append(p.Notes, fmt.Sprintf("the inventory says release %s, this host is %s", d.Release, id.Release))
+	}
+	return p, id, nil
+}
+
+func plan(ctx context.Context, h host.Host, id host.Identity, d inventory.Desired) (step.Plan, error) {
+	p, err := system(ctx, h, id, d)
+	if err != nil || d.Director == nil {
+		return p, err
+	}
+	return p, nil
+}
+
+// system plans the machine's side.
+func system(ctx context.Context, h host.Host, id host.Identity, d inventory.Desired) (step.Plan, error) {
+	switch id.OS {
+	case host.Linux:
+		f, err := linux.Gather(ctx, h, id, d)
+		if err != nil {
+			return step.Plan{}, err
+		}
+		return linux.Plan(d, f)
+	case host.FreeBSD:
+		f, err := freebsd.Gather(ctx, h, id, d)
+		if err != nil {
+			return step.Plan{}, err
+		}
+		return freebsd.Plan(d, f)
+	case host.Solaris:
+		f, err := solaris.Gather(ctx, h, id, d)
+		if err != nil {
+			return step.Plan{}, err
+		}
+		return solaris.Plan(d, f)
+	}
+	return step.Plan{}, fmt.Errorf("no provider for system %q", id.OS)
+}
+
+// matches refuses a machine that is not what the inventory says.
+func matches(id host.Identity, d inventory.Desired) error {
+	if id.OS != string(d.OS) {
+		return step.Refuse("correct os, or address, of the host in the inventory",
+			"the inventory says that %s is %s, but it is %s %s", d.Host, d.OS, id.OS, id.Release)
+	}
+	if d.Release != "" && era(id.OS, d.Release) != era(id.OS, id.Release) {
+		return step.Refuse("correct release of the host in the inventory, or leave it out",
+			"the inventory says that %s has release %s, but it is %s: these are set up in different ways", d.Host, d.Release, id.Release)
+	}
+	return nil
+}
+
+// era names the generation of a release: within one, the same files and
+// settings mean the same. Linux' borders are rp_filter's change of meaning
+// (2.6.31) and the kernels before systemd; FreeBSD's are its major releases;
+// Solaris' are 5.10 and 5.11.
+func era(os, release string) int {
+	major, minor, _ := host.Version(release)
+	switch {
+	case os == host.FreeBSD:
+		return major
+	case os == host.Solaris:
+		return 100*major + minor
+	case host.Older(release, 2, 6, 31):
+		return 1
+	case host.Older(release, 3, 0, 0):
+		return 2
+	}
+	return 3
+}
+
+func version(release string) [3]int {
+	a, b, c := host.Version(release)
+	return [3]int{a, b, c}
+}
