@@ -79,7 +79,10 @@ type Host struct {
 	IPForward    *bool      // nil: true on a director with a NAT service, else unmanaged
 	TunnelSource netip.Addr // zero: chosen by rule
 	Interfaces   []Interface
-	Src          Source
+	// Incomplete: a value could not be read, and was reported. Rules that
+	// need the whole host are not judged.
+	Incomplete bool
+	Src        Source
 }
 
 // An Interface holds a host's own addresses.
@@ -116,6 +119,7 @@ type VirtualService struct {
 	Proof              bool
 	Probe              *Probe
 	RealServers        []RealServer // what differs from the pool, or lies outside it
+	Incomplete         bool         // as with a Host
 	Src                Source
 }
 
@@ -137,9 +141,10 @@ type RealServer struct {
 
 // A Tunnel is a plain IP-in-IP tunnel between two hosts.
 type Tunnel struct {
-	Name string
-	Ends [2]TunnelEnd
-	Src  Source
+	Name       string
+	Ends       [2]TunnelEnd
+	Incomplete bool // as with a Host
+	Src        Source
 }
 
 // A TunnelEnd is one host's side.

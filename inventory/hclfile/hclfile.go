@@ -1,3 +1,67 @@
 // Package hclfile reads a site from HCL, and shows what is wrong with it as
 // diagnostics that point at the line.
 package hclfile
+
+import (
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/lvsfleet/lvsfleet/inventory"
+)
+
+// Input is where the values of variables come from, the last winning: the
+// defaults, Environ, VarFiles in their order, Vars in theirs.
+type Input struct {
+	Vars     []string // "NAME=VALUE", as given to -var
+	VarFiles []string // paths; attributes in HCL, or JSON where the name ends in .json
+	Environ  []string // as os.Environ gives it; LVSFLEET_VAR_NAME counts
+}
+
+// A Result is a site, or what is wrong with it.
+type Result struct {
+	Site  *inventory.Site        // nil where there are errors
+	Diags []inventory.Diagnostic // by place
+	Files []string               // the files of the site that were read, in order
+	Hash  string                 // sha256 over the files and the variables' values: names the inventory
+
+	sources map[string]*hcl.File
+	secrets []string
+}
+
+// Load reads the site at path, a file or a folder whose *.hcl files are read
+// as one, and checks it. All mistakes are reported at once; nothing that the
+// files hold makes it panic.
+func Load(path string, in Input) *Result {
+	l := newLoader()
+	site := l.load(path, in)
+	r := &Result{
+		Diags: l.sorted(), Files: l.paths, Hash: l.digest.sum(),
+		sources: l.sources, secrets: l.secrets.sorted(),
+	}
+	for i := range r.Diags {
+		r.Diags[i].Summary = l.secrets.redact(r.Diags[i].Summary)
+		r.Diags[i].Detail = l.secrets.redact(r.Diags[i].Detail)
+	}
+	if !r.Failed() {
+		r.Site = site
+	}
+	return r
+}
+
+// Failed says that there are errors.
+func (r *Result) Failed() bool {
+	return slices.ContainsFunc(r.Diags, func(d inventory.Diagnostic) bool {
+		return d.Severity == inventory.Error
+	})
+}
+
+// Strict turns warnings into errors.
+func (r *Result) Strict() {
+	for i := range r.Diags {
+		r.Diags[i].Severity = inventory.Error
+	}
+	if r.Failed() {
+		r.Site = nil
+	}
+}

@@ -1,0 +1,70 @@
+package hclfile
+
+import (
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/lvsfleet/lvsfleet/inventory"
+)
+
+// eval evaluates an expression and reports what is wrong with it.
+func (l *loader) eval(expr hcl.Expression, ctx *hcl.EvalContext) (cty.Value, bool) {
+	v, diags := expr.Value(ctx)
+	for _, d := range diags {
+		out := fromHCL(d)
+		if l.tainted(expr, ctx) {
+			out.Detail = "The expression has a sensitive value in it; what is wrong with it is not shown."
+		} else {
+			out.Detail += l.nearMember(d)
+		}
+		l.add(out)
+	}
+	return v, !diags.HasErrors()
+}
+
+// tainted says that a sensitive value goes into the expression.
+func (l *loader) tainted(expr hcl.Expression, ctx *hcl.EvalContext) bool {
+	if len(l.secrets) == 0 {
+		return false
+	}
+	for _, t := range expr.Variables() {
+		if v, diags := t.TraverseAbs(ctx); !diags.HasErrors() && v.ContainsMarked() {
+			return true
+		}
+	}
+	return false
+}
+
+// nearMember suggests a name for var.X and local.X that are not there.
+func (l *loader) nearMember(d *hcl.Diagnostic) string {
+	e, ok := d.Expression.(*hclsyntax.ScopeTraversalExpr)
+	if !ok || d.Summary != "Unsupported attribute" || d.EvalContext == nil {
+		return ""
+	}
+	name, ok := member(e.Traversal)
+	if !ok {
+		return ""
+	}
+	for ctx := d.EvalContext; ctx != nil; ctx = ctx.Parent() {
+		if v, there := ctx.Variables[e.Traversal.RootName()]; there && ctx.Parent() == nil {
+			var known []string
+			for n := range v.Type().AttributeTypes() {
+				known = append(known, n)
+			}
+			return inventory.DidYouMean(name, sorted(known))
+		}
+	}
+	return ""
+}
+
+// plain takes the mark of sensitive values off, and keeps what they hold out
+// of diagnostics.
+func (l *loader) plain(v cty.Value) cty.Value {
+	if !v.ContainsMarked() {
+		return v
+	}
+	v, _ = v.UnmarkDeep()
+	l.secrets.add(v)
+	return v
+}
