@@ -19,7 +19,7 @@ func (p *planner) edit(old []byte) ([]byte, error) {
 		return nil, err
 	}
 	for _, write := range []func(*conf) error{
-		p.bootInterfaces, p.bootVIPs, p.bootTunnels, p.bootRoutes, p.bootForwarding,
+		p.bootInterfaces, p.bootTunnels, p.bootVIPs, p.bootRoutes, p.bootForwarding,
 	} {
 		if err := write(c); err != nil {
 			return nil, err
@@ -60,12 +60,12 @@ func (p *planner) bootInterfaces(c *conf) error {
 			if slices.Contains(p.f.StartIf, dev) {
 				continue
 			}
-			where := "rc.conf"
 			if isDHCP(text) {
-				where = "rc.conf, which asks for DHCP,"
+				return step.Refuse("mend the inventory, or give "+dev+" its address in rc.conf",
+					"rc.conf has %s ask for its address by DHCP, where the inventory says %s", dev, want)
 			}
 			return step.Refuse("mend the inventory, or rc.conf",
-				"%s of %s does not give %s the address %s that the inventory says", where, p.d.Host, dev, want)
+				"rc.conf does not give %s the address %s that the inventory says", dev, want)
 		}
 	}
 	return nil
@@ -233,9 +233,7 @@ func (p *planner) bootInside(c *conf, t *tunnel) error {
 			return err
 		}
 	}
-	// An interface without ifconfig_IF_ipv6 gets IFDISABLED at boot, and
-	// swallows IPv6 packets without a word.
-	if t.six && !c.has(six) && !c.yes("ipv6_activate_all_interfaces") {
+	if t.six && !c.ipv6On(t.boot) {
 		return c.set(six, "inet6 -ifdisabled")
 	}
 	return nil

@@ -187,7 +187,17 @@ func (c *conf) addrs(dev string) []bootAddr {
 	for _, a := range reached {
 		list = append(list, parseSpec(a.name, a.text)...)
 	}
+	if c.era != era6 && !strings.HasPrefix(dev, "lo") && !c.ipv6On(dev) {
+		list = slices.DeleteFunc(list, func(a bootAddr) bool { return a.Prefix.Addr().Is6() })
+	}
 	return list
+}
+
+// ipv6On says whether dev takes IPv6 at boot. An interface without
+// ifconfig_IF_ipv6 gets IFDISABLED: its IPv6 aliases are lost without a word
+// (seen on 13.2).
+func (c *conf) ipv6On(dev string) bool {
+	return c.has(ifVar("ifconfig_%s_ipv6", dev)) || c.yes("ipv6_activate_all_interfaces")
 }
 
 // configured says whether rc.conf knows dev at all.

@@ -128,13 +128,17 @@ func readSysctls(ctx context.Context, h host.Host, release string, d inventory.D
 }
 
 func (f *Facts) readFiles(ctx context.Context, h host.Host) error {
-	etc, err := names(ctx, h, "/etc")
+	entries, err := list(ctx, h, "/etc")
 	if err != nil {
 		return err
 	}
+	var etc []string
+	for _, e := range entries {
+		etc = append(etc, e.Name)
+	}
 	read := func(path string) ([]byte, error) {
-		if path2, ok := strings.CutPrefix(path, "/etc/"); ok && !strings.Contains(path2, "/") && !slices.Contains(etc, path2) {
-			return nil, nil
+		if name, ok := strings.CutPrefix(path, "/etc/"); ok && !strings.Contains(name, "/") && !slices.Contains(etc, name) {
+			return nil, nil // saves asking for what is mostly not there
 		}
 		file, err := h.ReadFile(ctx, path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -187,7 +191,7 @@ func (f *Facts) readFiles(ctx context.Context, h host.Host) error {
 // readParts reads DIR/NAME, which is a file or, in newer releases, a folder of
 // files (rc.subr(8), load_rc_config). rc.d/netif reads network's as well.
 func (f *Facts) readParts(ctx context.Context, h host.Host, dir string, read func(string) ([]byte, error)) error {
-	there, err := names(ctx, h, dir)
+	there, err := list(ctx, h, dir)
 	if err != nil {
 		return err
 	}
@@ -195,15 +199,19 @@ func (f *Facts) readParts(ctx context.Context, h host.Host, dir string, read fun
 		name string
 		part Part
 	}{{"network", Netif}, {"netif", Netif}, {"routing", Routing}} {
-		if !slices.Contains(there, part.name) {
+		i := slices.IndexFunc(there, func(e host.Entry) bool { return e.Name == part.name })
+		if i < 0 {
 			continue
 		}
 		paths := []string{path.Join(dir, part.name)}
-		entries, err := h.ReadDir(ctx, paths[0])
-		if err == nil {
-			paths = nil
-			for _, e := range entries {
-				paths = append(paths, path.Join(dir, part.name, e.Name))
+		if !there[i].Mode.IsRegular() {
+			if entries, err := h.ReadDir(ctx, paths[0]); err == nil {
+				paths = nil
+				for _, e := range entries {
+					paths = append(paths, path.Join(dir, part.name, e.Name))
+				}
+			} else if there[i].Mode.IsDir() {
+				return fmt.Errorf("list %s: %w", paths[0], err)
 			}
 		}
 		for _, p := range paths {
@@ -219,15 +227,11 @@ func (f *Facts) readParts(ctx context.Context, h host.Host, dir string, read fun
 	return nil
 }
 
-// names lists a folder; one that is not there is empty.
-func names(ctx context.Context, h host.Host, dir string) ([]string, error) {
+// list lists a folder; one that is not there is empty.
+func list(ctx context.Context, h host.Host, dir string) ([]host.Entry, error) {
 	entries, err := h.ReadDir(ctx, dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list %s: %w", dir, err)
 	}
-	var list []string
-	for _, e := range entries {
-		list = append(list, e.Name)
-	}
-	return list, nil
+	return entries, nil
 }

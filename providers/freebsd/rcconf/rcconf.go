@@ -186,11 +186,35 @@ func (f *File) Set(before Env, name, value string) error {
 		return f.replace(before, edit{len(f.data), len(f.data), f.appended(name + `="` + value + `"`)}, name, value)
 	}
 	a := f.assigns[i]
+	if e, ok := f.extends(before, i, value); ok {
+		return f.replace(before, e, name, value)
+	}
 	end := a.end
 	if a.cr {
 		end++
 	}
 	return f.replace(before, edit{a.start, end, a.quoted(f.data[a.start:a.end], value)}, name, value)
+}
+
+// extends finds the place for what value has beyond the present one, before
+// the closing quote: what is written there, perhaps with variables or over
+// several lines, stays.
+func (f *File) extends(before Env, i int, value string) (edit, bool) {
+	a := f.assigns[i]
+	env := maps.Clone(before)
+	for _, b := range f.assigns[:i+1] {
+		env.apply(b)
+	}
+	raw := f.data[a.start:a.end]
+	more, ok := strings.CutPrefix(value, env[a.name].Text)
+	if !ok || !strings.HasPrefix(more, " ") || env[a.name].Text == "" || a.cr || len(raw) < 2 {
+		return edit{}, false
+	}
+	q := raw[len(raw)-1]
+	if raw[0] != q || q != '"' && q != '\'' || bytes.Count(raw, []byte{q}) != 2 {
+		return edit{}, false
+	}
+	return edit{a.end - 1, a.end - 1, more}, true
 }
 
 // effective finds the assignment whose value name has after the file; -1 there

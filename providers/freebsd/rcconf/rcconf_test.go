@@ -37,7 +37,9 @@ func TestSet(t *testing.T) {
 		{"other bytes in comments", "# caf\xe9 \u201chi\u201d\nx=1\n", "x", "2", "# caf\xe9 \u201chi\u201d\nx=2\n"},
 		{"curly quotes within real ones", "motd=\"it\u2019s\"\n", "x", "2", "motd=\"it\u2019s\"\nx=\"2\"\n"},
 		{"after an if", "if [ -f /x ]; then\n  y=1\nfi\n", "x", "2", "if [ -f /x ]; then\n  y=1\nfi\nx=\"2\"\n"},
-		{"expansion replaced", "c=lo1\nx=\"${c} gif0\"\n", "x", "lo1 gif0 gif1", "c=lo1\nx=\"lo1 gif0 gif1\"\n"},
+		{"expansion replaced", "c=lo1\nx=\"${c} gif0\"\n", "x", "lo9", "c=lo1\nx=\"lo9\"\n"},
+		{"expansion kept", "x=lo1\nx=\"${x} lo2\" # b\n", "x", "lo1 lo2 gif0", "x=lo1\nx=\"${x} lo2 gif0\" # b\n"},
+		{"lines kept", "x=\"lo1 \\\n\tlo2\"\n", "x", "lo1 \tlo2 gif0", "x=\"lo1 \\\n\tlo2 gif0\"\n"},
 		{"in a block", "{ x=1; }\n", "x", "2", "{ x=2; }\n"},
 	}
 	for _, tt := range tests {
