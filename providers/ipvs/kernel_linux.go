@@ -173,14 +173,12 @@ func (c *conversation) askFamily(ctx context.Context) (uint16, error) {
 	}
 	var id uint16
 	err := c.answers(ctx, c.seq, func(m message) (bool, error) {
-		switch m.Type {
-		case unix.NLMSG_ERROR:
+		if m.Type == unix.NLMSG_ERROR {
 			return true, m.errno()
-		default:
-			var err error
-			id, err = decodeFamily(m.body)
-			return false, err
 		}
+		var err error
+		id, err = decodeFamily(m.body)
+		return true, err
 	})
 	if err == nil && id == 0 {
 		err = unix.ENOENT

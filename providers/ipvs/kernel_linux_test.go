@@ -77,8 +77,7 @@ func (l *fakeLink) send(b []byte) error {
 			return err
 		}
 		b = rest
-		switch {
-		case l.kernel.noise:
+		if l.kernel.noise {
 			l.put(fakeFamily, m.Seq+1000, nil)
 			l.result(m.Seq-1000, unix.EBUSY)
 		}
@@ -89,7 +88,6 @@ func (l *fakeLink) send(b []byte) error {
 			}
 			a := nl.NewRtAttr(nl.GENL_CTRL_ATTR_FAMILY_ID, nl.Uint16Attr(fakeFamily))
 			l.put(nl.GENL_ID_CTRL, m.Seq, append(make([]byte, 4), a.Serialize()...))
-			l.result(m.Seq, 0)
 			continue
 		}
 		if m.Type != fakeFamily {
@@ -340,6 +338,21 @@ func OwnNamespace(t *testing.T) {
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatalf("make a network namespace: %v", err)
+	}
+	// Without any address of its own a namespace takes no address for
+	// unicast (inet_addr_type), so the loopback comes up.
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lo.SetUint16(unix.IFF_UP)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
+		t.Fatalf("bring up lo: %v", err)
 	}
 }
 
