@@ -204,12 +204,10 @@ func ipadmKnows(conf []byte, dev string) bool {
 	return regexp.MustCompile(`(?m)(^|;)_?ifname=([a-z]+[:=])?` + regexp.QuoteMeta(dev) + `;`).Match(conf)
 }
 
-// interfaceOf finds the IPv4 interface that has addr.
-func (f Facts) interfaceOf(addr netip.Addr) (Interface, bool) {
-	for _, i := range f.Interfaces {
-		if i.Addr == addr {
-			return i, true
-		}
+// ipadmNames says that ipadm keeps the address.
+func ipadmNames(conf []byte, addr netip.Addr) bool {
+	if len(conf) == 0 {
+		return false
 	}
-	return Interface{}, false
+	return regexp.MustCompile(`(^|[^0-9.])` + regexp.QuoteMeta(addr.String()) + `([^0-9.]|$)`).Match(conf)
 }

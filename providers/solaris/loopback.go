@@ -27,6 +27,10 @@ func (p *planner) loopback() error {
 		if p.f.Boot != nil {
 			p.name(vip, vipName(vip))
 		}
+		if needBoot && ipadmNames(p.f.Boot.IPAdm, vip) {
+			needBoot = false
+			p.note("ipadm gives the host " + vip.String() + " at boot: left to it")
+		}
 		if !needLive && !needBoot {
 			continue
 		}
@@ -48,7 +52,7 @@ func (p *planner) loopback() error {
 		if err != nil {
 			return err
 		}
-		p.hostname = append(p.hostname, file)
+		p.vipFiles = append(p.vipFiles, file)
 	}
 	return nil
 }

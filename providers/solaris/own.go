@@ -126,7 +126,7 @@ func (p *planner) writeOwn(dev string, want []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
-	p.hostname = append(p.hostname, p.hostnameFile(dev, text, func(b BootInterface) bool {
+	p.ownFiles = append(p.ownFiles, p.hostnameFile(dev, text, func(b BootInterface) bool {
 		for _, a := range want {
 			if !slices.ContainsFunc(b.Addrs, func(h BootAddr) bool { return h.Up && netip.PrefixFrom(h.Addr, h.Bits) == a }) {
 				return false

@@ -64,11 +64,11 @@ type planner struct {
 	// carriedLive and carriedBoot are the VIPs that tunnels hold.
 	carriedLive, carriedBoot []netip.Addr
 
-	vips, tuns, rts []step.Step // live
-	hostname        []step.Step // boot
-	hosts           []step.Edit
-	router          []step.Step
-	notes           []string
+	vips, tuns, rts []step.Step // live, in this order
+
+	hosts                                []step.Edit
+	ownFiles, vipFiles, tunFiles, router []step.Step // boot, in this order
+	notes                                []string
 }
 
 func (p *planner) note(text string) { p.notes = append(p.notes, text) }
@@ -96,8 +96,7 @@ func (p *planner) assemble() step.Plan {
 		plan.Boot = append(plan.Boot, &step.FileStep{Path: "/etc/hosts", Edits: p.hosts})
 	}
 	plan.Boot = append(plan.Boot, p.nodename())
-	plan.Boot = append(plan.Boot, p.hostname...)
-	plan.Boot = append(plan.Boot, p.router...)
+	plan.Boot = slices.Concat(plan.Boot, p.ownFiles, p.vipFiles, p.tunFiles, p.router)
 	return plan
 }
 

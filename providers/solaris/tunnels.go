@@ -122,7 +122,7 @@ func (p *planner) decap(d inventory.Decap) error {
 	if err != nil {
 		return err
 	}
-	p.hostname = append(p.hostname, p.hostnameFile(bootName, want, good, ours))
+	p.tunFiles = append(p.tunFiles, p.hostnameFile(bootName, want, good, ours))
 	return nil
 }
 
@@ -170,7 +170,7 @@ func (p *planner) plain(t inventory.PlainEnd) error {
 			return a.Up && a.Addr == t.Inside && a.Peer == t.FarInside && a.Bits == 32
 		})
 	}
-	p.hostname = append(p.hostname, p.hostnameFile(bootName, want, good, func(b BootInterface) bool {
+	p.tunFiles = append(p.tunFiles, p.hostnameFile(bootName, want, good, func(b BootInterface) bool {
 		return b.onlyNames(t.Local, t.Remote, t.Inside, t.FarInside)
 	}))
 	return nil
