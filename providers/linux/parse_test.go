@@ -1,0 +1,171 @@
+package linux
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var prefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+var addresses = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
+func TestParseAddrs(t *testing.T) {
+	got, err := parseAddrs(`1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever preferred_lft forever
+1: lo    inet 192.168.0.200/32 brd 192.168.0.200 scope global lo:0\       valid_lft forever preferred_lft forever
+2: eth0    inet 10.0.0.5/24 metric 100 brd 10.0.0.255 scope global secondary dynamic eth0
+3: lvs0    inet 10.0.0.1 peer 10.0.0.2/32 scope global lvs0
+4: eth0.5    inet 10.1.0.1/16 scope global noprefixroute
+1: lo    inet6 ::1/128 scope host proto kernel_lo \       valid_lft forever preferred_lft forever
+2: eth0: <BROADCAST,UP> mtu 1500 \    link/ether 02:00:00:00:00:01
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := netip.MustParsePrefix
+	want := []Addr{
+		{Dev: "lo", Prefix: p("127.0.0.1/8"), Label: "lo", Scope: "host"},
+		{Dev: "lo", Prefix: p("192.168.0.200/32"), Label: "lo:0", Scope: "global", Broadcast: "192.168.0.200"},
+		{Dev: "eth0", Prefix: p("10.0.0.5/24"), Label: "eth0", Scope: "global", Broadcast: "10.0.0.255", Secondary: true},
+		{Dev: "lvs0", Prefix: p("10.0.0.1/32"), Label: "lvs0", Scope: "global", Peer: addr("10.0.0.2")},
+		{Dev: "eth0.5", Prefix: p("10.1.0.1/16"), Scope: "global"},
+		{Dev: "lo", Prefix: p("::1/128"), Scope: "host"},
+	}
+	if diff := cmp.Diff(want, got, prefixes, addresses); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, garbage := range []string{"Segmentation fault\n", "2: eth0    inet nonsense scope global eth0\n", "2: @x    inet 1.2.3.4/8\n", "2:\n"} {
+		if got, err := parseAddrs(garbage); err == nil {
+			t.Errorf("%q gave %v", garbage, got)
+		}
+	}
+}
+
+func TestParseLinks(t *testing.T) {
+	got, err := parseLinks("1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 \\    link/loopback 00:00:00:00:00:00\n" +
+		"2: eth0.5@eth0: <BROADCAST,MULTICAST> mtu 1500 \\    link/ether 02:AA:00:00:00:01 brd ff:ff:ff:ff:ff:ff\n5: tunl0@NONE: <NOARP,UP> mtu 1480\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Link{{Name: "lo", Up: true}, {Name: "eth0.5", MAC: "02:aa:00:00:00:01"}, {Name: "tunl0", Up: true}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestShellAssignments(t *testing.T) {
+	const text = "#A=0\nA=1 # one\n  export B='b c'; C=\"x\\\"y\"\nD=e\"f\"'g'\nnot an assignment=1\nE=$A\nF=a\\\nb\nA=2\nG='open\nH=1"
+	f := parseShell([]byte(text))
+	for name, want := range map[string]string{"A": "2", "B": "b c", "C": `x"y`, "D": "efg", "E": "$A", "F": "ab", "G": "open\nH=1"} {
+		if got, _ := f.get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if v, ok := f.get("H"); ok {
+		t.Errorf("H, inside of a quotation, is %q", v)
+	}
+	got := string(parseShell([]byte("A=1 # one\nB='b c'\nC=\"x\"")).set("A", "two words").set("B", "c").set("C", "y").set("D", "1.2.3.4/8").text)
+	if want := "A=\"two words\" # one\nB=c\nC=\"y\"\nD=1.2.3.4/8\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func FuzzParseAddrs(f *testing.F) {
+	f.Add("1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever\n2: e    inet 1.2.3.4 peer 5.6.7.8/32 scope global e\n")
+	f.Add("1: lo    inet6 ::1/128 scope host \n")
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := parseAddrs(text)
+		for _, a := range list {
+			if err == nil && (a.Dev == "" || !a.Prefix.IsValid()) {
+				t.Errorf("%q gave %+v", text, a)
+			}
+		}
+	})
+}
+
+func FuzzParseLinks(f *testing.F) {
+	f.Add("2: eth0.5@eth0: <BROADCAST,UP> mtu 1500 \\    link/ether 02:AA:00:00:00:01 brd ff\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := parseLinks(text)
+		for _, l := range list {
+			if err == nil && l.Name == "" {
+				t.Errorf("%q gave a link without a name", text)
+			}
+		}
+	})
+}
+
+func FuzzParseRoutes(f *testing.F) {
+	f.Add("default via 192.168.0.252 dev eth0 \ndefault \n\tnexthop via 1.2.3.4 dev eth0 weight 1\ndefault via fe80::1 dev e proto ra metric 1024 expires 9sec\n")
+	f.Add("1.2.3.4 via 5.6.7.8 dev eth0 src 9.9.9.9 uid 0 \n    cache \n")
+	f.Add("tunl0: ip/ip  remote any  local any  ttl inherit  nopmtudisc\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := parseDefaults(text)
+		for _, r := range list {
+			for _, via := range r.Via {
+				if err == nil && !via.IsValid() {
+					t.Errorf("%q gave %+v", text, r)
+				}
+			}
+		}
+		parseSource(text)
+		parseTunnels(text)
+	})
+}
+
+func FuzzShellFile(f *testing.F) {
+	f.Add("A=1 # one\nexport B='b c'; C=\"x\"\nD=\\", "B", "x y")
+	f.Add("DEVICE=“eth0”\nIPADDR=`x`", "IPADDR", "1.2.3.4")
+	f.Add("A='", "A", "$x")
+	f.Fuzz(func(t *testing.T, text, name, value string) {
+		vars := parseShell([]byte(text))
+		end := 0
+		for _, v := range vars.vars {
+			if v.start < end || v.end < v.start || v.end > len(text) {
+				t.Fatalf("%q: value of %s at %d to %d", text, v.name, v.start, v.end)
+			}
+			end = v.end
+		}
+		if name == "" || strings.IndexFunc(name, func(r rune) bool { return r > 127 || !isName(byte(r), false) }) >= 0 || isName('0', true) ||
+			!isName(name[0], true) || strings.ContainsRune(value, 0) {
+			return
+		}
+		if _, ok := vars.get(name); !ok {
+			return // added at the end, where an open quotation may swallow it
+		}
+		set := vars.set(name, value)
+		if got, _ := set.get(name); got != value {
+			t.Fatalf("%q with %s=%q reads %q, as %q", text, name, value, got, set.text)
+		}
+		if again := set.set(name, value); !bytes.Equal(again.text, set.text) {
+			t.Fatalf("set twice: %q, then %q", set.text, again.text)
+		}
+	})
+}
+
+func FuzzSysctlFile(f *testing.F) {
+	f.Add("# x\nnet.ipv4.ip_forward = 0 # c\n-net/ipv4/conf/eth0.1/arp_ignore=1\n;a=b\n", "net.ipv4.ip_forward", "1")
+	f.Add("a.b=", "a.b", "1")
+	f.Fuzz(func(t *testing.T, text, key, value string) {
+		for _, s := range parseSysctl([]byte(text)) {
+			if s.start > s.end || text[s.start:s.end] != s.value {
+				t.Fatalf("%q: %+v", text, s)
+			}
+		}
+		plain := func(s string) bool {
+			return s != "" && strings.IndexFunc(s, func(r rune) bool { return r > 127 || !isName(byte(r), false) && r != '.' && r != '/' }) < 0
+		}
+		if !plain(key) || !plain(value) {
+			return
+		}
+		out := addSysctl([]byte(text), key, value)
+		if again := addSysctl(out, key, value); !bytes.Equal(again, out) {
+			t.Fatalf("set twice: %q, then %q", out, again)
+		}
+		if !bytes.Contains(out, []byte(value)) {
+			t.Fatalf("%q has no %q", out, value)
+		}
+	})
+}
