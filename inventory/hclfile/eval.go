@@ -39,23 +39,15 @@ func (l *loader) tainted(expr hcl.Expression, ctx *hcl.EvalContext) bool {
 // nearMember suggests a name for var.X and local.X that are not there.
 func (l *loader) nearMember(d *hcl.Diagnostic) string {
 	e, ok := d.Expression.(*hclsyntax.ScopeTraversalExpr)
-	if !ok || d.Summary != "Unsupported attribute" || d.EvalContext == nil {
+	if !ok || d.Summary != "Unsupported attribute" {
 		return ""
 	}
 	name, ok := member(e.Traversal)
 	if !ok {
 		return ""
 	}
-	for ctx := d.EvalContext; ctx != nil; ctx = ctx.Parent() {
-		if v, there := ctx.Variables[e.Traversal.RootName()]; there && ctx.Parent() == nil {
-			var known []string
-			for n := range v.Type().AttributeTypes() {
-				known = append(known, n)
-			}
-			return inventory.DidYouMean(name, sorted(known))
-		}
-	}
-	return ""
+	known := map[string][]string{"each": {"key", "value"}, "local": l.localNames, "var": l.variableNames}
+	return inventory.DidYouMean(name, known[e.Traversal.RootName()])
 }
 
 // plain takes the mark of sensitive values off, and keeps what they hold out

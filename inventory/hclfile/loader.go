@@ -19,9 +19,11 @@ type loader struct {
 	digest  digest
 	labels  map[labelPlace]hclsyntax.Expression // templates in the labels of host blocks
 	root    *hcl.EvalContext
-	secrets secrets
-	diags   []inventory.Diagnostic
-	seen    map[diagKey]bool // while one block is read for many keys
+	// The names of what is declared.
+	variableNames, localNames []string
+	secrets                   secrets
+	diags                     []inventory.Diagnostic
+	seen                      map[diagKey]bool // while one block is read for many keys
 
 	broken      bool // a file could not be parsed whole
 	hostsUnsure bool // a host, or its roles, could not be read

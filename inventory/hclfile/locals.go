@@ -1,6 +1,7 @@
 package hclfile
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -51,6 +52,7 @@ func (l *loader) locals(blocks []*hclsyntax.Block) map[string]cty.Value {
 			all = append(all, v)
 		}
 	}
+	l.localNames = slices.Sorted(maps.Keys(byName))
 	for _, v := range all {
 		v.needs = l.needs(v, byName)
 	}

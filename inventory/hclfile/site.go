@@ -89,8 +89,3 @@ func (b *body) once(kind string) *hcl.Block {
 	}
 	return all[0]
 }
-
-func sorted(in []string) []string {
-	slices.Sort(in)
-	return in
-}

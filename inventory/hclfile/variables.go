@@ -124,6 +124,7 @@ func (l *loader) assign(vars map[string]*variable, in Input) map[string]cty.Valu
 		}
 	}
 	names := slices.Sorted(maps.Keys(vars))
+	l.variableNames = names
 	take := func(name string, g given) {
 		if vars[name] == nil {
 			l.code(inventory.CodeVariable, g.at, "%s gives a value for %q, and no variable block declares it.%s", g.from, name, inventory.DidYouMean(name, names))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/mitchellh/go-wordwrap"
@@ -94,7 +95,7 @@ func (t *textWriter) source(at inventory.Range) {
 		line = bytes.TrimRight(line, "\r\n")
 		// The part of the line that is meant.
 		from := min(max(at.StartByte-begin, 0), len(line))
-		to := min(max(at.EndByte-begin, from), len(line))
+		to := wholeRune(line, min(max(at.EndByte-begin, from), len(line)))
 		fmt.Fprintf(t.out, "%4d: %s%s%s\n", n, t.hide(line[:from]), t.style("1;4", t.hide(line[from:to])), t.hide(line[to:]))
 	}
 	t.out.WriteByte('\n')
@@ -119,9 +120,18 @@ func (t *textWriter) context(f *hcl.File, at inventory.Range) string {
 	}
 	// The header as it is written, since labels may hold templates.
 	if r := nav.ContextDefRange(at.StartByte); r.End.Byte > r.Start.Byte && r.End.Byte <= len(f.Bytes) {
-		return ", in " + t.hide(f.Bytes[r.Start.Byte:r.End.Byte])
+		return ", in " + t.hide(f.Bytes[r.Start.Byte:wholeRune(f.Bytes, r.End.Byte)])
 	}
 	return ""
+}
+
+// wholeRune moves an end to the end of the character that it is in: where
+// typographic quotes were read as straight ones, it may be within one.
+func wholeRune(b []byte, end int) int {
+	for end < len(b) && !utf8.RuneStart(b[end]) {
+		end++
+	}
+	return end
 }
 
 func (t *textWriter) index(name string, src []byte) []int {
