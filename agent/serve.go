@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 )
 
@@ -47,7 +48,7 @@ func (s Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	plan := s.Plan
 	if plan == nil {
-		plan = defaultPlan
+		plan = providers.Plan
 	}
 	c := &conversation{
 		engine: &Engine{Host: s.Host, Plan: plan, Root: s.Root},

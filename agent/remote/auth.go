@@ -1,0 +1,199 @@
+package remote
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+	sshagent "golang.org/x/crypto/ssh/agent"
+
+	"github.com/lvsfleet/lvsfleet/providers/host"
+)
+
+// state is what a Dialer keeps between its calls.
+type state struct {
+	mu     sync.Mutex
+	known  map[string]ssh.HostKeyCallback
+	keys   map[string]*keyFile
+	agent  sshagent.ExtendedAgent // nil: not asked yet, or there is none
+	asked  bool
+	prompt sync.Mutex // one question at a time
+	local  *host.Local
+}
+
+// defaultKeys are tried where the inventory names none.
+func defaultKeys() []string { return []string{"~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"} }
+
+// signers gives the keys to try, in order. pause stops the clock of the
+// connection while a person types.
+func (d *Dialer) signers(t Target, pause func() (resume func())) ([]ssh.Signer, error) {
+	var signers []ssh.Signer
+	names, named := t.IdentityFiles, len(t.IdentityFiles) > 0
+	if !named {
+		names = defaultKeys()
+		if a := d.sshAgent(); a != nil {
+			held, err := a.Signers()
+			if err != nil {
+				return nil, fmt.Errorf("ask the SSH agent for keys: %w", err)
+			}
+			signers = append(signers, held...)
+		}
+	}
+	for _, name := range names {
+		k, err := d.key(name)
+		if errors.Is(err, fs.ErrNotExist) && !named {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if s := d.signer(k, named, pause); s != nil {
+			signers = append(signers, s)
+		}
+	}
+	return signers, nil
+}
+
+// signer gives k as a signer; nil where it cannot be used.
+func (d *Dialer) signer(k *keyFile, named bool, pause func() func()) ssh.Signer {
+	if k.plain != nil {
+		return k.plain
+	}
+	// Encrypted: the agent may hold it.
+	if a := d.sshAgent(); named && a != nil && k.public != nil {
+		if held, err := a.Signers(); err == nil {
+			for _, s := range held {
+				if string(s.PublicKey().Marshal()) == string(k.public.Marshal()) {
+					return s
+				}
+			}
+		}
+	}
+	if d.Passphrase == nil {
+		return nil
+	}
+	if k.public == nil {
+		s, err := d.decrypt(k, pause) // which key it is cannot be seen from outside
+		if err != nil {
+			return nil
+		}
+		return s
+	}
+	return &lockedSigner{d: d, k: k, pause: pause}
+}
+
+// sshAgent connects to the SSH agent, once; nil where there is none.
+func (d *Dialer) sshAgent() sshagent.ExtendedAgent {
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	if d.state.asked {
+		return d.state.agent
+	}
+	d.state.asked = true
+	if d.AuthSock == "" {
+		return nil
+	}
+	conn, err := net.Dial("unix", d.AuthSock)
+	if err != nil {
+		return nil // a stale socket is as good as none, as with ssh(1)
+	}
+	d.state.agent = sshagent.NewClient(conn)
+	return d.state.agent
+}
+
+// A keyFile is one private key, read once.
+type keyFile struct {
+	path   string
+	text   []byte
+	public ssh.PublicKey // nil: not known before it is decrypted
+
+	mu    sync.Mutex
+	plain ssh.Signer // nil: still encrypted; guarded by mu
+	err   error      // what the person was asked, and could not say
+}
+
+// key reads a key file, once.
+func (d *Dialer) key(name string) (*keyFile, error) {
+	path, err := d.expand(name)
+	if err != nil {
+		return nil, err
+	}
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	if k := d.state.keys[path]; k != nil {
+		return k, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read key: %w", err)
+	}
+	k := &keyFile{path: path, text: text}
+	var locked *ssh.PassphraseMissingError
+	k.plain, err = ssh.ParsePrivateKey(text)
+	switch {
+	case errors.As(err, &locked):
+		if k.public = locked.PublicKey; k.public == nil {
+			if pub, err := os.ReadFile(path + ".pub"); err == nil {
+				k.public, _, _, _, _ = ssh.ParseAuthorizedKey(pub)
+			}
+		}
+	case err != nil:
+		return nil, fmt.Errorf("read key %s: %w", path, err)
+	}
+	if d.state.keys == nil {
+		d.state.keys = map[string]*keyFile{}
+	}
+	d.state.keys[path] = k
+	return k, nil
+}
+
+// decrypt asks for the passphrase, once for all hosts.
+func (d *Dialer) decrypt(k *keyFile, pause func() func()) (ssh.Signer, error) {
+	defer pause()()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.plain != nil || k.err != nil {
+		return k.plain, k.err
+	}
+	d.state.prompt.Lock()
+	defer d.state.prompt.Unlock()
+	phrase, err := d.Passphrase(k.path)
+	if err == nil {
+		k.plain, err = ssh.ParsePrivateKeyWithPassphrase(k.text, phrase)
+	}
+	if err != nil {
+		k.err = fmt.Errorf("decrypt key %s: %w", k.path, err)
+	}
+	return k.plain, k.err
+}
+
+// A lockedSigner is an encrypted key whose public half is known: the person is
+// asked only when a host accepts it.
+type lockedSigner struct {
+	d     *Dialer
+	k     *keyFile
+	pause func() func()
+}
+
+func (s *lockedSigner) PublicKey() ssh.PublicKey { return s.k.public }
+
+func (s *lockedSigner) Sign(r io.Reader, data []byte) (*ssh.Signature, error) {
+	return s.SignWithAlgorithm(r, data, "")
+}
+
+func (s *lockedSigner) SignWithAlgorithm(_ io.Reader, data []byte, algo string) (*ssh.Signature, error) {
+	plain, err := s.d.decrypt(s.k, s.pause)
+	if err != nil {
+		return nil, err
+	}
+	if as, ok := plain.(ssh.AlgorithmSigner); ok && algo != "" {
+		return as.SignWithAlgorithm(rand.Reader, data, algo)
+	}
+	return plain.Sign(rand.Reader, data)
+}

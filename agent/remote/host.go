@@ -1,0 +1,215 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/lvsfleet/lvsfleet/providers/host"
+)
+
+// Host is a machine reached over SSH with no agent on it: commands by exec,
+// files by SFTP and the commands that every Unix has. It asks of the other end
+// a V7 Bourne shell, and of its SFTP server protocol version 3 with none of
+// the extensions. It is safe for concurrent use.
+type Host struct {
+	name string
+	conn *ssh.Client
+	// channels bounds those that are open at once: sshd allows ten
+	// (sshd_config(5), MaxSessions), and SFTP and the lock have one each.
+	channels chan struct{}
+
+	mu   sync.Mutex
+	sftp *sftp.Client // nil: not asked for yet
+}
+
+var (
+	_ host.Host   = (*Host)(nil)
+	_ host.Locker = (*Host)(nil)
+)
+
+// maxCommands is how many commands run at once on one connection.
+const maxCommands = 6
+
+// NewHost makes a Host of a connection, which stays the caller's to close.
+func NewHost(name string, conn *ssh.Client) *Host {
+	return &Host{name: name, conn: conn, channels: make(chan struct{}, maxCommands)}
+}
+
+// environment is set by env(1), which also finds the program, so that sh and
+// csh say the same when there is none. The address format is ifconfig's own
+// default on FreeBSD (ifconfig(8), -f): a login file may have set another, and
+// env of old cannot unset.
+func environment() []string {
+	return []string{"exec", "env", "LC_ALL=C", "PATH=" + host.AdminPath, "IFCONFIG_FORMAT=inet:hex"}
+}
+
+// lost makes of an error of the connection what it means.
+func (h *Host) lost(err error) error {
+	var exit *ssh.ExitMissingError
+	var open *ssh.OpenChannelError
+	switch {
+	case err == nil, errors.As(err, &open):
+		return err
+	case errors.As(err, &exit), errors.Is(err, io.EOF), errors.Is(err, sftp.ErrSSHFxConnectionLost),
+		strings.Contains(err.Error(), "use of closed network connection"), strings.Contains(err.Error(), "connection reset"):
+		return fmt.Errorf("%s: %w (%w)", h.name, host.ErrLost, err)
+	}
+	return err
+}
+
+// Run runs cmd through the login shell.
+func (h *Host) Run(ctx context.Context, cmd host.Cmd) (host.Result, error) {
+	if len(cmd.Argv) == 0 || cmd.Argv[0] == "" {
+		return host.Result{}, errors.New("run: empty argv")
+	}
+	line, err := quote(append(environment(), cmd.Argv...))
+	if err != nil {
+		return host.Result{}, fmt.Errorf("%s: run %s: %w", h.name, cmd.Argv[0], err)
+	}
+	limit := cmd.Timeout
+	if limit == 0 {
+		limit = host.DefaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	select {
+	case h.channels <- struct{}{}:
+		defer func() { <-h.channels }()
+	case <-ctx.Done():
+		return host.Result{}, ctx.Err()
+	}
+	s, err := h.session(ctx)
+	if err != nil {
+		return host.Result{}, err
+	}
+	defer s.Close()
+	var stdout, stderr capped
+	s.Stdout, s.Stderr = &stdout, &stderr
+	if cmd.Stdin != nil {
+		s.Stdin = bytes.NewReader(cmd.Stdin)
+	}
+	stop := context.AfterFunc(ctx, func() {
+		_ = s.Signal(ssh.SIGKILL) // OpenSSH since 7.9 passes it on; older ones do not
+		_ = s.Close()
+	})
+	err = s.Run(line)
+	if !stop() {
+		return host.Result{}, fmt.Errorf("%s: %s: ended after %s: %w", h.name, strings.Join(cmd.Argv, " "), limit, ctx.Err())
+	}
+	res := host.Result{Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}
+	var exit *ssh.ExitError
+	switch {
+	case stdout.over || stderr.over:
+		return res, fmt.Errorf("%s: %s: printed more than %d bytes", h.name, strings.Join(cmd.Argv, " "), host.MaxOutput)
+	case err == nil:
+		return res, nil
+	case !errors.As(err, &exit):
+		return res, fmt.Errorf("%s: %w", strings.Join(cmd.Argv, " "), h.lost(err))
+	}
+	if res.Exit = exit.ExitStatus(); res.Exit == 0 || exit.Signal() != "" {
+		res.Exit = 255
+	}
+	return res, &host.ExitError{Host: h.name, Argv: cmd.Argv, Exit: res.Exit, Stderr: stderr.String()}
+}
+
+// session opens a channel. What a dead line does not answer, ctx ends.
+func (h *Host) session(ctx context.Context) (*ssh.Session, error) {
+	type opened struct {
+		s   *ssh.Session
+		err error
+	}
+	ch := make(chan opened, 1)
+	go func() {
+		s, err := h.conn.NewSession()
+		ch <- opened{s, err}
+	}()
+	select {
+	case o := <-ch:
+		if o.err != nil {
+			return nil, fmt.Errorf("%s: open a session: %w", h.name, h.lost(o.err))
+		}
+		return o.s, nil
+	case <-ctx.Done():
+		go func() {
+			if o := <-ch; o.err == nil {
+				_ = o.s.Close()
+			}
+		}()
+		return nil, fmt.Errorf("%s: open a session: %w", h.name, ctx.Err())
+	}
+}
+
+// capped keeps the first host.MaxOutput bytes.
+type capped struct {
+	bytes.Buffer
+	over bool
+}
+
+func (c *capped) Write(p []byte) (int, error) {
+	if room := host.MaxOutput - c.Len(); len(p) > room {
+		c.over = true
+		c.Buffer.Write(p[:room])
+		return len(p), nil
+	}
+	return c.Buffer.Write(p)
+}
+
+// files opens SFTP, once.
+func (h *Host) files() (*sftp.Client, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sftp != nil {
+		return h.sftp, nil
+	}
+	c, err := sftp.NewClient(h.conn)
+	if err != nil {
+		return nil, fmt.Errorf("%s: open SFTP: %w", h.name, h.lost(err))
+	}
+	h.sftp = c
+	return c, nil
+}
+
+// Close ends the SFTP session, if there is one; the connection stays.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sftp == nil {
+		return nil
+	}
+	err := h.sftp.Close()
+	h.sftp = nil
+	return err
+}
+
+// within ends a wait for the other side when ctx does; what runs on there is
+// cut off with the connection.
+func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	ch := make(chan result, 1)
+	go func() {
+		v, err := f()
+		ch <- result{v, err}
+	}()
+	select {
+	case r := <-ch:
+		return r.v, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
+// settle bounds the wait of a channel that is being closed.
+const settle = 5 * time.Second

@@ -1,0 +1,114 @@
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+)
+
+// A process is a program on the host, as the stream that its standard input
+// and output are.
+type process struct {
+	s      *ssh.Session
+	in     io.WriteCloser
+	out    io.Reader
+	stderr *tail
+	done   chan struct{} // closed when it has ended
+	close  func() error
+}
+
+// start runs argv in place of the login shell.
+func start(conn *ssh.Client, argv []string) (*process, error) {
+	line, err := quote(append([]string{"exec"}, argv...))
+	if err != nil {
+		return nil, err
+	}
+	s, err := conn.NewSession()
+	if err != nil {
+		return nil, fmt.Errorf("open a session: %w", err)
+	}
+	p := &process{s: s, stderr: &tail{}, done: make(chan struct{})}
+	s.Stderr = p.stderr
+	fail := func(err error) (*process, error) {
+		_ = s.Close()
+		return nil, fmt.Errorf("start %s: %w", argv[0], err)
+	}
+	if p.in, err = s.StdinPipe(); err != nil {
+		return fail(err)
+	}
+	if p.out, err = s.StdoutPipe(); err != nil {
+		return fail(err)
+	}
+	if err := s.Start(line); err != nil {
+		return fail(err)
+	}
+	go func() {
+		_ = s.Wait() // its status says less than what it wrote
+		close(p.done)
+	}()
+	p.close = sync.OnceValue(func() error {
+		_ = p.in.Close()
+		timer := time.NewTimer(settle)
+		defer timer.Stop()
+		select {
+		case <-p.done:
+		case <-timer.C:
+		}
+		err := s.Close()
+		if errors.Is(err, io.EOF) {
+			return nil // the other side was first
+		}
+		return err
+	})
+	return p, nil
+}
+
+func (p *process) Read(b []byte) (int, error)  { return p.out.Read(b) }
+func (p *process) Write(b []byte) (int, error) { return p.in.Write(b) }
+func (p *process) Close() error                { return p.close() }
+
+// tail keeps the first of what is written, for an error message.
+type tail struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	const most = 2000
+	if room := most - t.text.Len(); room > 0 {
+		t.text.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(t.text.String())
+}
+
+// telling adds to an agent that is not there what the host wrote to standard
+// error: "not found", "Permission denied", ...
+func (p *process) telling(err error) error {
+	var none *agent.NoAgentError
+	if !errors.As(err, &none) {
+		return err
+	}
+	select { // standard error may come after standard output has ended
+	case <-p.done:
+	case <-time.After(settle):
+	}
+	if said := p.stderr.String(); said != "" {
+		none.Garbage = strings.TrimSpace(none.Garbage + "\n" + said)
+	}
+	return err
+}
