@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// fields splits a line of a table as its readers do: at blanks, up to '#'.
+// fields splits a line of a table as its readers do: at ASCII white space,
+// up to '#'.
 func fields(line string) []string {
 	line, _, _ = strings.Cut(line, "#")
-	return strings.Fields(line)
+	return strings.FieldsFunc(line, func(c rune) bool { return strings.ContainsRune(" \t\r\n\v\f", c) })
 }
 
 // withNewline ends text with a newline: the readers of these files lose a
@@ -141,7 +142,7 @@ func keepHostMask(text []byte, addr netip.Addr) []byte {
 		b.WriteString(line)
 	}
 	if changed {
-		return b.Bytes()
+		return withNewline(b.Bytes())
 	}
 	return append(withNewline(b.Bytes()), addr.String()+"\t255.255.255.255\n"...)
 }
@@ -150,30 +151,30 @@ func keepHostMask(text []byte, addr netip.Addr) []byte {
 // word of each line of /etc/defaultrouter that is complete, not empty and no
 // comment (net-physical).
 func routerWords(text []byte) []string {
-	var words []string
+	var list []string
 	for line := range strings.Lines(string(text)) {
 		if !strings.HasSuffix(line, "\n") {
 			break // the shell's read loses it
 		}
-		if w := strings.Fields(line); len(w) > 0 && w[0][0] != '#' {
-			words = append(words, w[0])
+		if w := words(strings.TrimSuffix(line, "\n")); len(w) > 0 && w[0][0] != '#' {
+			list = append(list, w[0])
 		}
 	}
-	return words
+	return list
 }
 
 // oneRouter is the Edit of /etc/defaultrouter that leaves gw as the one
 // router. Comments stay. A name that hosts gives gw's address serves as it is.
 func oneRouter(text []byte, gw netip.Addr, hosts map[string]netip.Addr) []byte {
-	if words := routerWords(text); len(words) == 1 && len(withNewline(text)) == len(text) {
-		if words[0] == gw.String() || hosts[words[0]] == gw {
+	if list := routerWords(text); len(list) == 1 && len(withNewline(text)) == len(text) {
+		if list[0] == gw.String() || hosts[list[0]] == gw {
 			return text
 		}
 	}
 	var b bytes.Buffer
 	done := false
 	for line := range strings.Lines(string(withNewline(text))) {
-		w := strings.Fields(line)
+		w := words(strings.TrimSuffix(line, "\n"))
 		if len(w) > 0 && w[0][0] != '#' {
 			if done {
 				continue
