@@ -112,17 +112,22 @@ func bootSpec(a Addr) string {
 
 // bootVIPs puts every VIP on lo0, unless the gif that it arrives by holds it.
 func (p *planner) bootVIPs(c *conf) error {
+	if len(p.d.VIPs) == 0 {
+		return nil
+	}
+	if err := p.elsewhere(c); err != nil {
+		return err
+	}
+	carried := bootVIPs(c.gifs())
+	lo := newAliases(c, "lo0", c.addrs("lo0"))
 	for _, v := range p.d.VIPs {
-		if err := p.elsewhere(c, v.Addr); err != nil {
-			return err
-		}
-		if carries(p.tunnels, v.Addr, bootVIPs(c.gifs())) {
+		if carries(p.tunnels, v.Addr, carried) {
 			continue
 		}
 		if err := p.loopback(c); err != nil {
 			return err
 		}
-		if err := bootAlias(c, "lo0", c.addrs("lo0"), single(v.Addr)); err != nil {
+		if err := lo.add(single(v.Addr)); err != nil {
 			return err
 		}
 	}
@@ -150,43 +155,77 @@ var ifconfigVar = regexp.MustCompile(`^ifconfig_([A-Za-z0-9_]+?)(_alias[0-9]+|_a
 
 // elsewhere refuses a VIP that boot gives to an interface that answers ARP for
 // it.
-func (p *planner) elsewhere(c *conf, vip netip.Addr) error {
+func (p *planner) elsewhere(c *conf) error {
+	vips := map[netip.Addr]bool{}
+	for _, v := range p.d.VIPs {
+		vips[v.Addr] = true
+	}
 	for _, name := range c.names() {
 		m := ifconfigVar.FindStringSubmatch(name)
 		if m == nil || strings.HasPrefix(m[1], "lo") || strings.HasPrefix(m[1], "gif") {
 			continue
 		}
 		for _, a := range parseSpec(name, c.value(name)) {
-			if a.Prefix.Addr() == vip {
+			if vips[a.Prefix.Addr()] {
 				return step.Refuse("take it out of rc.conf",
-					"%s gives the VIP %s to %s at boot, which would answer ARP for it", name, vip, m[1])
+					"%s gives the VIP %s to %s at boot, which would answer ARP for it", name, a.Prefix.Addr(), m[1])
 			}
 		}
 	}
 	return nil
 }
 
-// bootAlias gives dev, which has the addresses there at boot, another. One that stands alone in a numbered
+// aliases writes the numbered aliases of one interface.
+type aliases struct {
+	c     *conf
+	dev   string
+	there map[netip.Addr][]bootAddr
+	free  int          // the first free number
+	used  map[int]bool // those beyond it that are not
+	wake  bool         // taking the first free number brings others to life
+}
+
+// newAliases begins with the addresses that dev has at boot.
+func newAliases(c *conf, dev string, there []bootAddr) *aliases {
+	a := &aliases{c: c, dev: dev, there: map[netip.Addr][]bootAddr{}, used: map[int]bool{}}
+	for _, x := range there {
+		a.there[x.Prefix.Addr()] = append(a.there[x.Prefix.Addr()], x)
+	}
+	reached, free, asleep := c.aliases(dev)
+	a.free, a.wake = free, len(asleep) > 0
+	for _, x := range reached {
+		a.used[x.n] = true
+	}
+	return a
+}
+
+// add gives the interface an address. One that stands alone in a numbered
 // alias with another mask is corrected there; otherwise it takes the first
 // free number.
-func bootAlias(c *conf, dev string, there []bootAddr, want Addr) error {
+func (a *aliases) add(want Addr) error {
+	prefix := ifVar("ifconfig_%s_alias", a.dev)
 	wrong := ""
-	for _, a := range there {
-		if a.Prefix.Addr() != want.Prefix.Addr() {
-			continue
-		}
-		if a.Addr == want {
+	for _, x := range a.there[want.Prefix.Addr()] {
+		if x.Addr == want {
 			return nil
 		}
-		if a.alone && strings.HasPrefix(a.variable, ifVar("ifconfig_%s_alias", dev)) && !strings.HasSuffix(a.variable, "_aliases") {
-			wrong = a.variable
+		if x.alone && strings.HasPrefix(x.variable, prefix) && x.variable != ifVar("ifconfig_%s_aliases", a.dev) {
+			wrong = x.variable
 		}
 	}
-	if wrong == "" {
-		_, free, _ := c.aliases(dev)
-		wrong = fmt.Sprintf("%s%d", ifVar("ifconfig_%s_alias", dev), free)
+	if wrong != "" {
+		return a.c.set(wrong, bootSpec(want))
 	}
-	return c.set(wrong, bootSpec(want))
+	if err := a.c.set(fmt.Sprintf("%s%d", prefix, a.free), bootSpec(want)); err != nil {
+		return err
+	}
+	if a.wake {
+		*a = *newAliases(a.c, a.dev, a.c.addrs(a.dev))
+		return nil
+	}
+	for a.used[a.free] = true; a.used[a.free]; a.free++ {
+	}
+	return nil
 }
 
 // bootTunnels makes the gifs come up. The form is the one that every era of
@@ -229,7 +268,7 @@ func (p *planner) bootInside(c *conf, t *tunnel) error {
 				there = g.addrs
 			}
 		}
-		if err := bootAlias(c, t.boot, there, a); err != nil {
+		if err := newAliases(c, t.boot, there).add(a); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ type conf struct {
 	era   era
 	rc    *rcconf.File
 	later []laterFile
+	envs  map[Part]rcconf.Env // as env computed them; set forgets
 }
 
 type laterFile struct {
@@ -71,8 +72,11 @@ func partOf(name string) Part {
 	return Netif
 }
 
-// env is what the script of rc.d that uses name sees.
+// env is what a script of rc.d sees.
 func (c *conf) env(part Part) rcconf.Env {
+	if env, ok := c.envs[part]; ok {
+		return env
+	}
 	env := defaults()
 	c.rc.Eval(env)
 	for _, l := range c.later {
@@ -80,6 +84,10 @@ func (c *conf) env(part Part) rcconf.Env {
 			l.file.Eval(env)
 		}
 	}
+	if c.envs == nil {
+		c.envs = map[Part]rcconf.Env{}
+	}
+	c.envs[part] = env
 	return env
 }
 
@@ -116,8 +124,15 @@ func (c *conf) set(name, value string) error {
 		return step.Refuse("write a plain assignment, or set it to "+strconv.Quote(value)+" by hand",
 			"/etc/rc.conf, line %d gives %s a value that only a running shell knows", line, name)
 	}
+	added := c.rc.Line(name) == 0 && len(c.later) == 0 // no other variable can be made of it
 	if err := c.rc.Set(defaults(), name, value); err != nil {
 		return step.Refuse("set it to "+strconv.Quote(value)+" by hand", "/etc/rc.conf: %v", err)
+	}
+	if !added {
+		c.envs = nil
+	}
+	for _, env := range c.envs {
+		env[name] = rcconf.Value{Text: value, Known: true}
 	}
 	return nil
 }

@@ -86,7 +86,7 @@ func sites(name, dev string) (inventory.Desired, bool) {
 
 // newMachine makes the host of a case: a freshly installed one of the release
 // with its own address, and what the case's files say beyond it.
-func newMachine(t *testing.T, release, dev string, a *txtar.Archive) *machine {
+func newMachine(t testing.TB, release, dev string, a *txtar.Archive) *machine {
 	t.Helper()
 	m := &machine{
 		Canned: &hosttest.Canned{Name: "rs170", Files: map[string]host.File{}}, release: release,

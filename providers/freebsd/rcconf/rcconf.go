@@ -34,6 +34,8 @@ type File struct {
 	assigns []assign
 	// Reads are the lines on which the file reads another one (". FILE").
 	Reads []int
+	ended bool // it exits or returns before its end
+	lines int
 }
 
 // An assign is one assignment, in the order in which the shell comes to it.
@@ -71,6 +73,8 @@ func Parse(data []byte) (*File, error) {
 	if w.err != nil {
 		return nil, w.err
 	}
+	f.ended = w.ended
+	f.lines = bytes.Count(data, []byte("\n"))
 	return f, nil
 }
 
@@ -183,7 +187,7 @@ func (f *File) Set(before Env, name, value string) error {
 	}
 	i := f.effective(before, name)
 	if i < 0 {
-		return f.replace(before, edit{len(f.data), len(f.data), f.appended(name + `="` + value + `"`)}, name, value)
+		return f.add(name, value)
 	}
 	a := f.assigns[i]
 	if e, ok := f.extends(before, i, value); ok {
@@ -220,6 +224,9 @@ func (f *File) extends(before Env, i int, value string) (edit, bool) {
 // effective finds the assignment whose value name has after the file; -1 there
 // is none.
 func (f *File) effective(before Env, name string) int {
+	if f.last(name) < 0 {
+		return -1
+	}
 	at := -1
 	env := maps.Clone(before)
 	for i, a := range f.assigns {
@@ -231,12 +238,32 @@ func (f *File) effective(before Env, name string) int {
 	return at
 }
 
-// appended is line as it goes to the end of the file.
-func (f *File) appended(line string) string {
-	if len(f.data) > 0 && f.data[len(f.data)-1] != '\n' {
-		line = "\n" + line
+// add appends an assignment. A file that parses ends between two statements,
+// so it need not be read again.
+func (f *File) add(name, value string) error {
+	if f.ended {
+		return fmt.Errorf("set %s: the file exits before its end", name)
 	}
-	return line + "\n"
+	if n := len(f.data); bytes.ContainsRune(f.data[max(n-3, 0):], '\\') {
+		// The last line may ask for another one.
+		return f.replace(Env{}, edit{n, n, "\n" + name + `="` + value + "\"\n"}, name, value)
+	}
+	if len(f.data)+len(name)+len(value)+4 > MaxSize {
+		return fmt.Errorf("set %s: the file would grow over %d bytes", name, MaxSize)
+	}
+	start := ""
+	if len(f.data) > 0 && f.data[len(f.data)-1] != '\n' {
+		start = "\n"
+		f.lines++
+	}
+	f.data = slices.Concat(f.data, []byte(start+name+`="`+value+"\"\n"))
+	f.lines++
+	lit := &syntax.DblQuoted{Parts: []syntax.WordPart{&syntax.Lit{Value: value}}}
+	f.assigns = append(slices.Clip(f.assigns), assign{
+		name: name, word: &syntax.Word{Parts: []syntax.WordPart{lit}}, line: f.lines, sure: true,
+		start: len(f.data) - len(value) - len("\"\"\n"), end: len(f.data) - len("\n"),
+	})
+	return nil
 }
 
 // quoted writes value in the manner of raw, the old value's text.

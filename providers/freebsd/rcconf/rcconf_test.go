@@ -40,6 +40,7 @@ func TestSet(t *testing.T) {
 		{"expansion replaced", "c=lo1\nx=\"${c} gif0\"\n", "x", "lo9", "c=lo1\nx=\"lo9\"\n"},
 		{"expansion kept", "x=lo1\nx=\"${x} lo2\" # b\n", "x", "lo1 lo2 gif0", "x=lo1\nx=\"${x} lo2 gif0\" # b\n"},
 		{"lines kept", "x=\"lo1 \\\n\tlo2\"\n", "x", "lo1 \tlo2 gif0", "x=\"lo1 \\\n\tlo2 gif0\"\n"},
+		{"a last line that asks for another", "a=1 \\\n", "x", "2", "a=1 \\\n\nx=\"2\"\n"},
 		{"in a block", "{ x=1; }\n", "x", "2", "{ x=2; }\n"},
 	}
 	for _, tt := range tests {
@@ -193,8 +194,15 @@ func FuzzSet(f *testing.F) {
 			}
 			return
 		}
+		again, err := Parse(file.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
 		after := Env{}
-		file.Eval(after)
+		again.Eval(after)
+		if diff := cmp.Diff(again.Line("x"), file.Line("x")); diff != "" {
+			t.Fatal(diff)
+		}
 		if after["x"] != (Value{"new value", true}) {
 			t.Fatalf("x is %+v", after["x"])
 		}
