@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/freebsd"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/linux"
@@ -38,11 +39,22 @@ func Plan(ctx context.Context, h host.Host, d inventory.Desired) (step.Plan, hos
 	return p, id, nil
 }
 
+// plan is the machine's side and, after it, the director's: a service needs
+// its modules, its VIP and the routes to its real servers.
 func plan(ctx context.Context, h host.Host, id host.Identity, d inventory.Desired) (step.Plan, error) {
 	p, err := system(ctx, h, id, d)
 	if err != nil || d.Director == nil {
 		return p, err
 	}
+	f, err := director.Gather(ctx, h, id, d)
+	if err != nil {
+		return step.Plan{}, err
+	}
+	q, err := director.Plan(d, f)
+	if err != nil {
+		return step.Plan{}, err
+	}
+	p.Append(q)
 	return p, nil
 }
 

@@ -71,3 +71,25 @@ func TestPlanOfOneEraOnlyNotesAnotherRelease(t *testing.T) {
 		}
 	}
 }
+
+func TestPlanOfDirectorEndsWithItsTable(t *testing.T) {
+	d := inventory.Desired{Host: "lb", OS: inventory.Linux, Director: &inventory.Director{
+		VIPs:       []inventory.DirectorVIP{{Addr: netip.MustParseAddr("192.0.2.200"), Device: "eth0"}},
+		Schedulers: []string{"wlc"},
+		Services: []inventory.DirectedService{{
+			Name: "http", Addr: netip.MustParseAddr("192.0.2.200"), Port: 80, Protocol: "tcp", Scheduler: "wlc",
+		}},
+	}}
+	p, _, err := Plan(context.Background(), linuxHost("6.12.0"), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, s := range p.Live {
+		ids = append(ids, s.ID())
+	}
+	got := strings.Join(ids, " ")
+	if want := "addresses module:ip_vs module:ip_vs_wlc address:192.0.2.200 ipvs"; got != want {
+		t.Errorf("live steps %q, want %q", got, want)
+	}
+}

@@ -62,6 +62,18 @@ func forwarding(family string, on bool) step.Step {
 				return step.Change{}, err
 			}
 		}
+		if family == "ipv6" && on {
+			list, err := readDefaults(ctx, h, true)
+			if err != nil {
+				return step.Change{}, err
+			}
+			for _, r := range list {
+				if strings.Contains(strings.Join(r.Spec, " "), "proto ra") {
+					c.Notes = append(c.Notes, "a host that forwards IPv6 takes no router advertisements: its default route by them goes away (accept_ra=2 keeps it)")
+					break
+				}
+			}
+		}
 		if family == "ipv4" {
 			reset := map[string]string{"0": "1", "1": "0"}[was]
 			if err := restore(confKey(family, "all", "accept_redirects"), reset); err != nil {

@@ -99,7 +99,7 @@ func (g *gatherer) boot(f *Facts, d inventory.Desired) {
 	switch {
 	case g.has("systemd"):
 		f.Systemd = true
-	case g.has("inittab"), g.has("event.d"): // System V's init, upstart
+	case g.initdefault(): // System V's init, upstart; systemd's inittab is a comment
 	default:
 		f.Systemd = !host.Older(f.Release, 3, 0, 0)
 	}
@@ -116,6 +116,19 @@ func (g *gatherer) boot(f *Facts, d inventory.Desired) {
 	if f.SysctlD {
 		g.later(f)
 	}
+}
+
+// initdefault says whether /etc/inittab names a runlevel.
+func (g *gatherer) initdefault() bool {
+	if !g.has("inittab") {
+		return false
+	}
+	for line := range strings.Lines(string(g.read("/etc/inittab"))) {
+		if !strings.HasPrefix(line, "#") && strings.Contains(line, ":initdefault:") {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *gatherer) folder(dir, name string) bool {
@@ -159,7 +172,7 @@ func (g *gatherer) later(f *Facts) {
 	seen := map[string]bool{}
 	for _, dir := range folders {
 		for _, e := range g.dir(dir) {
-			if e.Name <= ours || seen[e.Name] || e.Mode.IsDir() || !strings.HasSuffix(e.Name, ".conf") {
+			if e.Name <= ours || seen[e.Name] || e.Mode.IsDir() || ignored(e.Name) || f.Systemd && !strings.HasSuffix(e.Name, ".conf") {
 				continue
 			}
 			seen[e.Name] = true

@@ -146,7 +146,19 @@ func (p *planner) free(dev string) string {
 func (p *planner) layout() error {
 	// The first VIP in a tunnel has ifcfg-tunl0 itself, unless that is there
 	// for another address.
-	base := !slices.ContainsFunc(p.files, func(c ifcfg) bool { return c.name == tunnelDevice })
+	base := true
+	for _, c := range p.files {
+		if c.dev != tunnelDevice || !p.tunnelled() {
+			continue
+		}
+		base = false
+		if s, _ := c.vars.get("TYPE"); s != "" && s != "Ethernet" {
+			return step.Refuse("remove TYPE from it, or the file", "%s has TYPE=%s, with which the scripts refuse %s", c.path(), s, tunnelDevice)
+		}
+		if s, ok := c.vars.get("ONBOOT"); ok && isNo(s) {
+			p.note(fmt.Sprintf("%s says ONBOOT=%s: its aliases do not come up at boot either", c.path(), s))
+		}
+	}
 	for _, v := range p.d.VIPs {
 		at := placement{addr: v.Addr, dev: "lo", real: true}
 		if v.Method == inventory.TUN {

@@ -181,6 +181,16 @@ func TestForwardingUndoRestoresWhatSwitchingResets(t *testing.T) {
 	}
 }
 
+func TestForwardingIPv6EndsRouterAdvertisements(t *testing.T) {
+	c := canned(current, "192.168.0.254/24")
+	c.Runs["ip -6 route show"] = hosttest.Text("2001:db8::/64 dev eth0 proto ra metric 100 pref medium\ndefault via fe80::1 dev eth0 proto ra metric 1024 expires 1790sec hoplimit 64 pref medium\n")
+	d := wanted()["director-dr"]
+	d.IPForward6 = yes()
+	if text := show(t, c, plan(t, c, current, d)); !strings.Contains(text, "  note: a host that forwards IPv6 takes no router advertisements") {
+		t.Errorf("got\n%s", text)
+	}
+}
+
 func TestModulesThatAreThere(t *testing.T) {
 	c := canned(current, "192.168.0.160/24")
 	c.Files["/proc/modules"] = hosttest.Regular("ip_vs_wrr 16384 0 - Live 0x0\nip_vs 200704 2 ip_vs_wrr, Live 0x0\n")

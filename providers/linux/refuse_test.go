@@ -76,6 +76,7 @@ func TestHostsThatAreLeftAlone(t *testing.T) {
 			c.Runs["ip -o -4 addr show"] = hosttest.Text("1: lo    inet 192.168.0.200/24 scope global lo:0\n1: lo    inet 192.168.0.9/24 scope global secondary lo:1\n" +
 				"2: eth0    inet 192.168.0.160/24 scope global eth0\n")
 		}, "192.168.0.200/24 on lo would take 192.168.0.9/24 with it"},
+		{"a form of ifcfg-tunl0 that the scripts refuse", "real-tun", file(scripts+"ifcfg-tunl0", "TYPE=IPIP\nMY_INNER_IPADDR=192.168.0.201\n"), "with which the scripts refuse tunl0"},
 		{"tunnelling over IPv6", "real-tun", func(_ *hosttest.Canned, d *inventory.Desired) {
 			d.VIPs = []inventory.VIP{{Addr: addr("2001:db8::200"), Method: inventory.TUN, Device: "eth0"}}
 		}, "tunnelling over IPv6"},
@@ -135,10 +136,12 @@ func TestWhichSettingsFileBootReads(t *testing.T) {
 		{"bare old host", fc5, "2.6.15", nil, false, false},
 		{"EL6 by its release alone", el6, "2.6.32", map[string]host.File{"/etc/sysctl.d": dir}, true, false},
 		{"2.6.32 whose functions do not know sysctl.d", el6, "2.6.32",
-			map[string]host.File{"/etc/inittab": hosttest.Regular(""), "/etc/sysctl.d": dir, "/etc/init.d/functions": hosttest.Regular("sysctl -e -p /etc/sysctl.conf\n")}, false, false},
+			map[string]host.File{"/etc/inittab": hosttest.Regular("id:3:initdefault:\n"), "/etc/sysctl.d": dir, "/etc/init.d/functions": hosttest.Regular("sysctl -e -p /etc/sysctl.conf\n")}, false, false},
 		{"a tree without sysctl.d, release unsaid", current, "", map[string]host.File{"/etc/sysctl.conf": hosttest.Regular("")}, false, true},
 		{"a tree without sysctl.d of a release that reads it", current, "6.12.0", map[string]host.File{"/etc/sysctl.conf": hosttest.Regular("")}, true, true},
 		{"an old tree, release unsaid", current, "", map[string]host.File{"/etc/sysctl.conf": hosttest.Regular(""), "/etc/sysconfig/modules/x": hosttest.Regular("")}, false, false},
+		{"an old system under a new kernel", current, "", map[string]host.File{"/etc/inittab": hosttest.Regular("# x\nid:5:initdefault:\n"), "/etc/sysctl.d": dir}, true, false},
+		{"an inittab that only says that it is not used", el7, "3.10.0", map[string]host.File{"/etc/inittab": hosttest.Regular("# id:5:initdefault:\n")}, true, true},
 		{"systemd", el7, "", map[string]host.File{"/etc/systemd/system.conf": hosttest.Regular(""), "/etc/sysctl.d": dir}, true, true},
 	}
 	for _, tt := range tests {
