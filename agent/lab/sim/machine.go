@@ -185,7 +185,7 @@ func (m *Machine) Names() []string {
 // the lock may read and write c's streams freely: the lock is let go while it
 // waits for input, and what it writes goes out once it is done.
 func (m *Machine) Exec(c *Call) int {
-	c.fill()
+	c.Fill()
 	if err := m.watch(Access{Op: "run", Argv: c.Argv}); err != nil {
 		fmt.Fprintf(c.Stderr, "lvsfleet lab: %v\n", err)
 		return RefusedExit
@@ -255,7 +255,7 @@ func (s *Scope) Exec(c *Call) int {
 	if !s.held {
 		return s.M.Exec(c)
 	}
-	c.fill()
+	c.Fill()
 	cmd, ok := s.M.Commands[baseName(c.Argv[0])]
 	if !ok {
 		return notFound(c)
@@ -277,7 +277,7 @@ func (s *Scope) Locked(f func()) {
 // Sub runs a command from within another, or from Boot: the lock is held
 // already. Free commands cannot be run so, and files neither.
 func (m *Machine) Sub(c *Call) int {
-	c.fill()
+	c.Fill()
 	cmd, ok := m.Commands[baseName(c.Argv[0])]
 	if !ok {
 		return notFound(c)
@@ -307,7 +307,8 @@ func notFound(c *Call) int {
 
 func baseName(argv0 string) string { return argv0[strings.LastIndexByte(argv0, '/')+1:] }
 
-func (c *Call) fill() {
+// Fill gives every stream and function that is not set its empty one.
+func (c *Call) Fill() {
 	if c.Env == nil {
 		c.Env = func(string) string { return "" }
 	}
@@ -319,6 +320,12 @@ func (c *Call) fill() {
 	}
 	if c.Dir == "" {
 		c.Dir = "/"
+	}
+	if c.Stdout == nil {
+		c.Stdout = io.Discard
+	}
+	if c.Stderr == nil {
+		c.Stderr = io.Discard
 	}
 }
 

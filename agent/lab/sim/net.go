@@ -64,6 +64,7 @@ type Route struct {
 	Metric  int
 	Src     netip.Addr // Linux: the source address that it selects; zero: the kernel chooses
 	Options string     // Linux: what else it prints, as typed: "advmss 1440"
+	MTU     int        // FreeBSD: of the route itself; 0: the link's
 }
 
 // Link finds a link; nil if there is none.

@@ -20,6 +20,9 @@ type Spec struct {
 	Arch    string // what `uname -m` says; "" is the system's usual one
 	// Interfaces are Ethernet cards with the host's own addresses.
 	Interfaces []inventory.Interface
+	// MACs are the cards' Ethernet addresses, by device; one that is not there
+	// is made by MAC.
+	MACs map[string]string
 	// Base replaces what a fresh install has in /etc: by absolute path, all of
 	// them below /etc. nil: fresh.
 	Base map[string]host.File

@@ -44,6 +44,7 @@ type Shell struct {
 // standard input. It gives the exit status.
 func (s *Shell) Run(script io.Reader, name string, params []string) int {
 	s.umask, s.name = 0o022, name
+	s.Call.Fill()
 	lock := &sync.Mutex{}
 	out, errs := &syncWriter{mu: lock, w: s.Call.Stdout}, &syncWriter{mu: lock, w: s.Call.Stderr}
 	if s.Call.Stderr == s.Call.Stdout {
