@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -144,7 +145,8 @@ func (p *planner) loopback(c *conf) error {
 			"ifconfig_lo0=%q leaves lo0 without 127.0.0.1 at boot", own)
 	}
 	ifs := c.list("network_interfaces")
-	if c.era != era13 && !slices.ContainsFunc(ifs, func(s string) bool { return strings.EqualFold(s, "auto") || s == "lo0" }) {
+	// The tree of May 2014 (10) adds lo0 by itself, that of 2006 does not.
+	if host.Older(p.f.Release, 10, 0, 0) && p.f.Release != "" && !slices.ContainsFunc(ifs, func(s string) bool { return strings.EqualFold(s, "auto") || s == "lo0" }) {
 		return step.Refuse("add lo0 to network_interfaces in rc.conf",
 			"network_interfaces=%q leaves out lo0, which is not configured at boot then", strings.Join(ifs, " "))
 	}

@@ -53,7 +53,7 @@ const (
 	sysctlLocal = "/etc/sysctl.conf.local"
 )
 
-// The sysctls that matter (os: inet(4), ip(4)).
+// The sysctls that matter (inet(4), inet6(4)).
 const (
 	forwarding4    = "net.inet.ip.forwarding"
 	forwarding6    = "net.inet6.ip6.forwarding"
