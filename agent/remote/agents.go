@@ -89,17 +89,18 @@ func Embedded() *Payload {
 // fromFS reads a payload folder; a damaged manifest is as good as none.
 func fromFS(files fs.FS) *Payload {
 	p := &Payload{files: files}
-	text, err := fs.ReadFile(files, manifestFile)
+	text, err := fs.ReadFile(files, ManifestFile)
 	if err != nil || json.Unmarshal(text, &p.manifest) != nil {
 		p.manifest = Manifest{}
 	}
 	return p
 }
 
-// The files of a payload folder.
-const manifestFile = "manifest.json"
+// ManifestFile is the name of the manifest in a payload folder.
+const ManifestFile = "manifest.json"
 
-func payloadFile(p Platform) string { return p.OS + "-" + p.Arch + ".gz" }
+// PayloadFile is the name of the compressed agent of a platform.
+func PayloadFile(p Platform) string { return p.OS + "-" + p.Arch + ".gz" }
 
 // Hash is the build's.
 func (e *Payload) Hash() string { return e.manifest.Hash }
@@ -111,7 +112,7 @@ func (e *Payload) Get(os, arch string) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("agent for %s: %w", p, fs.ErrNotExist)
 	}
-	f, err := e.files.Open(payloadFile(p))
+	f, err := e.files.Open(PayloadFile(p))
 	if err != nil {
 		return nil, fmt.Errorf("agent for %s: %w", p, err)
 	}
