@@ -90,13 +90,15 @@ func RuleOf(c Code) Rule {
 }
 
 // Report makes the diagnostic of a rule: its severity and summary, and the
-// details of this case.
+// details of this case, with the cure.
 func Report(c Code, at Range, format string, args ...any) Diagnostic {
 	r := RuleOf(c)
-	return Diagnostic{
-		Severity: r.Severity, Code: c, Summary: r.Summary,
-		Detail: fmt.Sprintf(format, args...), Subject: at,
+	detail := fmt.Sprintf(format, args...)
+	if c >= CodeUnknownRole {
+		// Those before say what to write in each case.
+		detail += " " + r.Cure
 	}
+	return Diagnostic{Severity: r.Severity, Code: c, Summary: r.Summary, Detail: detail, Subject: at}
 }
 
 // DidYouMean is a sentence with the one of known that given is likely a slip
@@ -118,6 +120,9 @@ func Nearest(given string, known []string) string {
 		if k == given || strings.EqualFold(k, given) {
 			return k
 		}
+		if swapped(given, k) {
+			return k
+		}
 		if d := len(k) - len(given); d >= least || -d >= least {
 			continue
 		}
@@ -126,4 +131,16 @@ func Nearest(given string, known []string) string {
 		}
 	}
 	return best
+}
+
+// swapped says that b is a with two neighbouring characters exchanged.
+func swapped(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
 }

@@ -108,7 +108,7 @@ func Rules() []Rule {
 			"Leave tunnel_peer out, or choose an address that nobody has."},
 		{CodeHolders, Error, "Several holders of one VIP",
 			"Two directors that both hold the VIP both answer ARP for it.",
-			"Leave one director, or set vip = \"foreign\" and let a failover daemon put the VIP on one of them."},
+			"Leave one director, or set vip = \"foreign\" and let a failover daemon such as keepalived put the VIP on one of them."},
 		{CodeTwoSources, Error, "One tunnel with two outer addresses",
 			"A gif or ip.tun unwraps packets of one outer source only, and a host has one tunnel for each pair of outer addresses.",
 			"Give each tunnel an interface and a pair of addresses of its own; for LVS, one director or a FreeBSD or Linux real server."},
@@ -126,7 +126,7 @@ func Rules() []Rule {
 			"Correct the ends."},
 		{CodeNoRIP, Error, "Real server without an address",
 			"The host has no interface address of the VIP's family, or address names none of its own: the director could not reach it, or the host's side not be set up.",
-			"Write the host's interface block, or correct address."},
+			"Write the host's interface block: interface \"DEV\" { address = \"A/LEN\" }, or correct address."},
 
 		{CodeWeightZero, Warning, "Weight 0 everywhere",
 			"A real server of weight 0 takes no new connections; nobody would serve.",

@@ -90,7 +90,7 @@ type onceKey struct {
 // knownRole wants the name of a role.
 func (c *checker) knownRole(name string, at Range, what string) {
 	if name != "" && !c.knownRoles[name] {
-		c.report(CodeUnknownRole, at, "%s names the role %q, and there is no such role.%s Write role %q {} if it is meant.", what, name, c.suggest(name, c.roleNames), name)
+		c.report(CodeUnknownRole, at, "%s names the role %q, and there is no such role.%s", what, name, c.suggest(name, c.roleNames))
 	}
 }
 

@@ -66,7 +66,7 @@ func (c *checker) holders() {
 			for _, d := range s.directors {
 				names = append(names, d.Name)
 			}
-			c.report(CodeHolders, s.Src.Attr("vip"), "%s would all hold %s, the VIP of %q. Write vip = \"foreign\" if a failover daemon such as keepalived puts it on one of them.", list(names), s.Address, s.Name)
+			c.report(CodeHolders, s.Src.Attr("vip"), "%s would all hold %s, the VIP of %q.", list(names), s.Address, s.Name)
 			continue
 		}
 		for _, d := range s.directors {

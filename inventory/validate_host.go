@@ -128,11 +128,11 @@ func (c *checker) hostAddress(h *Host) {
 			c.report(CodeAddress, h.Src.Attr("address"), "No host has the address %s.", a)
 		}
 	} else if !dnsPattern.MatchString(h.Address) || len(h.Address) > 253 || digitsAndDots.MatchString(h.Address) {
-		hint := ""
+		hint := AddrHint(h.Address)
 		if strings.Contains(h.Address, "/") {
-			hint = " The length of its network belongs to the interface."
+			hint = "the length of its network belongs to the interface."
 		}
-		c.report(CodeAddress, h.Src.Attr("address"), "%q, the address of host %q, is neither an IP address nor the name of a host.%s", h.Address, h.Name, hint)
+		c.report(CodeAddress, h.Src.Attr("address"), "%q, the address of host %q, is neither an IP address nor the name of a host: %s", h.Address, h.Name, hint)
 	}
 	if h.Gateway.IsValid() && len(h.Interfaces) > 0 && !h.Incomplete && deviceTowards(h, h.Gateway) == "" {
 		c.report(CodeGatewayOff, h.Src.Attr("gateway"), "The gateway %s of host %q is in none of its networks: %s.", h.Gateway, h.Name, networks(h))

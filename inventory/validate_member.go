@@ -25,9 +25,9 @@ func (c *checker) member(s *service, m *member) {
 			family = "IPv6"
 		}
 		if m.host.RIP(!s.IPv6).IsValid() {
-			c.report(CodeFamily, m.host.Src.Block, "The service %q is %s, and host %q has no %s address.", s.Name, family, m.host.Name, family)
+			c.reportOnce(CodeFamily, m.host, m.host.Src.Block, "The service %q is %s, and host %q has no %s address.", s.Name, family, m.host.Name, family)
 		} else {
-			c.report(CodeNoRIP, m.host.Src.Block, "The real server %q of %q has no %s address: write interface \"DEV\" { address = \"A/LEN\" }.", m.host.Name, s.Name, family)
+			c.reportOnce(CodeNoRIP, m.host, m.host.Src.Block, "The real server %q of %q has no %s address.", m.host.Name, s.Name, family)
 		}
 		return
 	}
@@ -40,6 +40,9 @@ func (c *checker) member(s *service, m *member) {
 		return
 	}
 	if m.addr == s.Address && !m.local {
+		if c.own[m.addr] == m.host {
+			return // reported of the VIP
+		}
 		c.report(CodeVIPIsRIP, attr("address"), "The real server %q of %q is to be reached at the VIP itself.", m.host.Name, s.Name)
 		return
 	}
@@ -99,14 +102,14 @@ func (c *checker) natGateway(s *service, m *member) {
 		}
 		in := addressesIn(d, m.subnet)
 		if len(in) == 0 {
-			c.report(CodeGateway, at, "The director %q of %q has no address in %s, the network of the real server %q, so it cannot be its gateway.", d.Name, s.Name, m.subnet.Masked(), m.host.Name)
+			c.reportOnce(CodeGateway, m.host, at, "The director %q of %q has no address in %s, the network of the real server %q, so it cannot be its gateway.", d.Name, s.Name, m.subnet.Masked(), m.host.Name)
 			return
 		}
 		if several {
 			continue
 		}
 		if sameFamily && !slices.Contains(in, given) {
-			c.report(CodeGateway, at, "The gateway of host %q is %s. The director of %q is %s there: leave gateway out, or write that.", m.host.Name, given, s.Name, gatewayTo(d, m))
+			c.reportOnce(CodeGateway, m.host, at, "The gateway of host %q is %s. The director of %q is %s there.", m.host.Name, given, s.Name, gatewayTo(d, m))
 		}
 	}
 	if !several {
@@ -114,11 +117,11 @@ func (c *checker) natGateway(s *service, m *member) {
 	}
 	switch {
 	case !sameFamily:
-		c.report(CodeGateway, at, "%q has several directors. Set the gateway of the real server %q to the address that moves between them.", s.Name, m.host.Name)
+		c.reportOnce(CodeGateway, m.host, at, "%q has several directors, and its real server %q does not say which is its gateway.", s.Name, m.host.Name)
 	case !m.subnet.Contains(given):
-		c.report(CodeGateway, at, "The gateway %s of host %q is not in its network %s, where the directors of %q are.", given, m.host.Name, m.subnet.Masked(), s.Name)
+		c.reportOnce(CodeGateway, m.host, at, "The gateway %s of host %q is not in its network %s, where the directors of %q are.", given, m.host.Name, m.subnet.Masked(), s.Name)
 	case c.own[given] != nil && !slices.Contains(s.directors, c.own[given]):
-		c.report(CodeGateway, at, "The gateway %s of host %q is host %q, which is no director of %q.", given, m.host.Name, c.own[given].Name, s.Name)
+		c.reportOnce(CodeGateway, m.host, at, "The gateway %s of host %q is host %q, which is no director of %q.", given, m.host.Name, c.own[given].Name, s.Name)
 	}
 }
 

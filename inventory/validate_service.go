@@ -144,7 +144,7 @@ func (c *checker) serviceRoles(s *service) {
 func (c *checker) serviceRole(s *service, attr, role string) {
 	c.knownRole(role, s.at(attr), "The service \""+s.Name+"\"")
 	if c.knownRoles[role] && len(c.byRole[role]) == 0 {
-		c.report(CodeEmptyRole, s.at(attr), "No host has the role %q, the %s of %q. Write roles = [%q] in the hosts that are meant.", role, attr, s.Name, role)
+		c.report(CodeEmptyRole, s.at(attr), "No host has the role %q, the %s of %q.", role, attr, s.Name)
 	}
 }
 
@@ -221,7 +221,7 @@ func (c *checker) pool(s *service) {
 		case f == nil:
 			first[net] = m.host
 		case f.Gateway != m.host.Gateway && f.Gateway.Is6() == m.host.Gateway.Is6():
-			c.report(CodeGatewaysDiffer, m.host.Src.Attr("gateway"), "On %s, %q goes out by %s and %q by %s.", net, f.Name, f.Gateway, m.host.Name, m.host.Gateway)
+			c.reportOnce(CodeGatewaysDiffer, m.host, m.host.Src.Attr("gateway"), "On %s, %q goes out by %s and %q by %s.", net, f.Name, f.Gateway, m.host.Name, m.host.Gateway)
 		}
 	}
 	c.clientsInside(s)

@@ -5,13 +5,15 @@ import (
 	"math/big"
 	"net/netip"
 	"strings"
+
+	"github.com/lvsfleet/lvsfleet/inventory"
 )
 
 // parseAddr reads an address; why says what is wrong, with a hint.
 func parseAddr(s string) (a netip.Addr, why string) {
 	a, err := netip.ParseAddr(s)
 	if err != nil {
-		return netip.Addr{}, addrHint(s)
+		return netip.Addr{}, inventory.AddrHint(s)
 	}
 	return a, unfit(a)
 }
@@ -33,37 +35,6 @@ func unfit(a netip.Addr) string {
 		return "that is the broadcast address."
 	}
 	return ""
-}
-
-func addrHint(s string) string {
-	switch {
-	case strings.ContainsAny(s, "“”„‟‘’‚‛«»"):
-		return "there are typographic quotes in it."
-	case strings.ContainsRune(s, '/'):
-		return "an address without a length is expected."
-	case s != strings.TrimSpace(s):
-		return "there is white space around it."
-	}
-	if parts := strings.Split(s, "."); len(parts) > 1 && onlyDigits(s) {
-		if len(parts) != 4 {
-			return fmt.Sprintf("an IPv4 address has four numbers, not %d.", len(parts))
-		}
-		for _, p := range parts {
-			switch {
-			case p == "":
-				return "a number is missing between two dots."
-			case len(p) > 1 && p[0] == '0':
-				return fmt.Sprintf("%s has a leading zero, which some systems read as octal.", p)
-			case len(p) > 3 || len(p) == 3 && p > "255":
-				return fmt.Sprintf("%s is above 255.", p)
-			}
-		}
-	}
-	return "that is no IP address."
-}
-
-func onlyDigits(s string) bool {
-	return strings.Trim(s, "0123456789.") == ""
 }
 
 // parseOwn reads a host's own address with its length.

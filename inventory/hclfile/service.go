@@ -94,7 +94,7 @@ func (b *body) vip() netip.Addr {
 	at := b.Attributes["address"].Expr.Range()
 	if p, err := netip.ParsePrefix(s); err == nil && unfit(p.Addr()) == "" {
 		if !p.IsSingleIP() {
-			b.wrong(inventory.CodeVIPLength, at, "A VIP is one address, always /%d. Write %q.", p.Addr().BitLen(), p.Addr().String())
+			b.wrong(inventory.CodeVIPLength, at, "%s names a network of the length %d, and the VIP is %s.", s, p.Bits(), p.Addr())
 		}
 		return p.Addr()
 	}
@@ -191,7 +191,7 @@ func (d *decoder) readTunnels() []*inventory.Tunnel {
 		t := &inventory.Tunnel{Name: name, Src: b.src}
 		ends := b.blocks("end")
 		if len(ends) != 2 {
-			b.wrong(inventory.CodeTunnelEnds, bl.DefRange(), "The tunnel %q has %d ends. Write two: end \"HOST\" { inside = \"ADDRESS\" }.", name, len(ends))
+			b.wrong(inventory.CodeTunnelEnds, bl.DefRange(), "The tunnel %q does not have two blocks end \"HOST\" { inside = \"ADDRESS\" }, but %d.", name, len(ends))
 		}
 		for i, e := range ends[:min(2, len(ends))] {
 			t.Ends[i] = d.end(b, e)
