@@ -97,7 +97,7 @@ type BootReader struct {
 //   - in the end `ifconfig -auD4 netmask + broadcast +` runs over everything
 //     that is up (net-svc; illumos: net-netmask).
 func (r BootReader) Read(name string, data []byte) BootInterface {
-	b := BootInterface{Name: name, Addrs: []BootAddr{{}}}
+	b := BootInterface{Name: name, Addrs: []BootAddr{{Up: name == "lo0"}}} // net-loopback has brought it up
 	var lines []string
 	blank := false // a blank line that makes the file one of many lines
 	for line := range strings.Lines(string(data)) {
@@ -199,6 +199,9 @@ func (b *BootInterface) ifconfig(r BootReader, w []string) (fault string) {
 		case word == "tsrc", word == "tdst", word == "addif", word == "destination":
 			n++
 			p, ok := r.resolve(arg)
+			if ok && word[0] == 't' && !tunnelName.MatchString(b.Name) {
+				return word + " on what is no tunnel"
+			}
 			if !ok {
 				return word + " " + strconv.Quote(clip(arg)) + ", which is no address and not in /etc/hosts"
 			}
@@ -221,13 +224,19 @@ func (b *BootInterface) ifconfig(r BootReader, w []string) (fault string) {
 			if !ok {
 				return strconv.Quote(clip(word)) + ", which is no address and not in /etc/hosts"
 			}
-			if positional++; positional == 2 {
+			switch positional++; positional {
+			case 1:
+				up := at.Up
+				*at = r.address(p)
+				at.Up = up
+			case 2:
+				if p.Bits() >= 0 {
+					return "the destination " + strconv.Quote(clip(word))
+				}
 				at.Peer = p.Addr()
-				continue
+			default:
+				return "the third address " + strconv.Quote(clip(word))
 			}
-			up := at.Up
-			*at = r.address(p)
-			at.Up = up
 		}
 	}
 	return ""

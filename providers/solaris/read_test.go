@@ -147,6 +147,10 @@ func TestBootReader(t *testing.T) {
 			want: []BootAddr{{Addr: addr("10.9.9.9"), Bits: 32, Peer: addr("10.9.9.1")}}},
 		{name: "not on illumos", ifname: "ip.tun0", text: "tsrc 10.0.0.1 tdst 10.0.0.2 10.9.9.9/32 10.9.9.1\n", illumos: true,
 			want: []BootAddr{{Addr: addr("10.9.9.9"), Bits: 32, Peer: addr("10.9.9.1"), Up: true}}},
+		{name: "lo0 itself is up already", ifname: "lo0", text: "10.9.9.9/32\nbroadcast +\n", want: []BootAddr{up("10.9.9.9", 32)}},
+		{name: "tunnel ends on what is no tunnel", text: "10.9.9.9/32 tsrc 10.0.0.1\n", want: []BootAddr{down("10.9.9.9", 32)}, faults: 1},
+		{name: "a destination with a length", text: "10.9.9.9/32 10.9.9.8/32\n", want: []BootAddr{down("10.9.9.9", 32)}, faults: 1},
+		{name: "a third address", text: "10.9.9.9/32 10.9.9.8 10.9.9.7 up\n", want: []BootAddr{{Addr: addr("10.9.9.9"), Bits: 32, Peer: addr("10.9.9.8")}}, faults: 1},
 		{name: "empty", text: ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -196,6 +200,7 @@ func TestTables(t *testing.T) {
 		{"netmasks: a net", masks, "192.168.0.0\t255.255.255.0", "192.168.0.0\t255.255.255.0\n192.168.0.200\t255.255.255.255\n"},
 		{"netmasks: in a comment", masks, "#192.168.0.0\t255.255.255.0\n", "#192.168.0.0\t255.255.255.0\n"},
 		{"netmasks: its own, wrong", masks, "192.168.0.200 255.255.255.0 # x\n", "192.168.0.200 255.255.255.255 # x\n"},
+		{"netmasks: the longer net is right", masks, "192.168.0.0 255.255.255.0\n192.168.0.200 255.255.255.255", "192.168.0.0 255.255.255.0\n192.168.0.200 255.255.255.255"},
 		{"netmasks: its own, right", masks, "192.168.0.200 255.255.255.255\n192.168.0.0 255.255.255.0\n", "192.168.0.200 255.255.255.255\n192.168.0.0 255.255.255.0\n"},
 	} {
 		if got := c.edit(c.old); got != c.new {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -103,22 +104,26 @@ func number(a netip.Addr) uint32 {
 	return binary.BigEndian.Uint32(b[:])
 }
 
-// Lookup gives the mask that `ifconfig IF netmask +` sets for addr: the entry
-// of the full address if there is one, else that of the longest net that holds
-// it (getnetmaskbyaddr, netmasks.c). No entry: the mask stays as it is.
+// Lookup gives the mask that `ifconfig IF netmask +` sets for addr: the key is
+// the address first, then with one bit after the other cleared from its end,
+// and the first line of a key counts, if its mask leaves exactly its net of
+// the address (getnetmaskbyaddr, netmasks.c). No entry: the mask stays as it
+// is.
 func (t Netmasks) Lookup(addr netip.Addr) (mask uint32, ok bool) {
 	a := number(addr)
-	for _, e := range t {
-		if e.net == a {
-			return e.mask, true
+	for cleared := range 32 {
+		key := a &^ (1<<cleared - 1)
+		for _, e := range t {
+			if e.net != key {
+				continue
+			}
+			if a&e.mask == key {
+				return e.mask, true
+			}
+			break
 		}
 	}
-	for _, e := range t {
-		if e.net == a&e.mask && (!ok || e.mask > mask) {
-			mask, ok = e.mask, true
-		}
-	}
-	return mask, ok
+	return 0, false
 }
 
 const hostMask = 0xffffffff
@@ -127,8 +132,10 @@ const hostMask = 0xffffffff
 // where an entry would give it another mask at boot, it gets one of its own.
 // An entry of the address itself is corrected in place.
 func keepHostMask(text []byte, addr netip.Addr) []byte {
-	mask, ok := ParseNetmasks(text).Lookup(addr)
-	if !ok || mask == hostMask {
+	table := ParseNetmasks(text)
+	mask, ok := table.Lookup(addr)
+	wrong := slices.ContainsFunc(table, func(e netmask) bool { return e.net == number(addr) && e.mask != hostMask })
+	if !wrong && (!ok || mask == hostMask) {
 		return text
 	}
 	var b bytes.Buffer
