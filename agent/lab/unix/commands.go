@@ -342,7 +342,7 @@ func Sh(old bool) sim.Command {
 		args := c.Argv[1:]
 		name := c.Argv[0]
 		line := ""
-		haveLine := false
+		haveLine, stdin := false, false
 		for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 			switch args[0] {
 			case "-c":
@@ -352,7 +352,9 @@ func Sh(old bool) sim.Command {
 				}
 				line, haveLine = args[1], true
 				args = args[1:]
-			case "-s", "-":
+			case "-s":
+				stdin = true // what follows are the script's arguments
+			case "-":
 			case "-e":
 				line0 := "set -e\n"
 				line = line0 + line
@@ -360,7 +362,7 @@ func Sh(old bool) sim.Command {
 				return c.Refuse()
 			}
 			args = args[1:]
-			if haveLine {
+			if haveLine || stdin {
 				break
 			}
 		}
@@ -375,6 +377,8 @@ func Sh(old bool) sim.Command {
 				name, args = args[0], args[1:]
 			}
 			return sh.Run(strings.NewReader(line+"\n"), name, args)
+		case stdin:
+			return sh.Run(c.Stdin, name, args)
 		case len(args) > 0:
 			var text []byte
 			var err error
