@@ -292,7 +292,7 @@ func (r *routeCall) get() int {
 		// "default" asks for the default route itself.
 		ok = len(r.to(p)) > 0
 		if ok {
-			best, _ = r.entryOf(r.to(p)[0])
+			best = r.entryOf(r.to(p)[0])
 		}
 	}
 	if !ok {

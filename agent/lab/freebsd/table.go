@@ -20,6 +20,7 @@ type entry struct {
 	dev     string
 	mtu     int
 	weight  int
+	hop     int  // orders the routes to one destination
 	static  bool // not an address's own
 }
 
@@ -35,13 +36,8 @@ func (k kernel) table(six bool) []entry {
 	for i := range k.m.Net.Routes {
 		r := &k.m.Net.Routes[i]
 		if r.Dst.Addr().Is6() == six {
-			e, _ := k.entryOf(r)
-			list = append(list, e)
+			list = append(list, k.entryOf(r))
 		}
-	}
-	slices.SortStableFunc(list, func(a, b entry) int { return a.weight - b.weight })
-	for i := range list {
-		list[i].weight = 1
 	}
 	// A loopback's address is reached by its own link, whoever else has it.
 	links := slices.Clone(k.m.Net.Links)
@@ -68,7 +64,10 @@ func (k kernel) table(six bool) []entry {
 		if c := bytes.Compare(a.key(), b.key()); c != 0 {
 			return c
 		}
-		return a.shorterLast() - b.shorterLast()
+		if c := a.shorterLast() - b.shorterLast(); c != 0 {
+			return c
+		}
+		return a.hop - b.hop
 	})
 	return list
 }
@@ -121,10 +120,10 @@ func addressEntries(l *sim.Link, a sim.Addr) []entry {
 	return []entry{net, own}
 }
 
-// entryOf is a route that was set. Its weight orders it among several to one
-// destination.
-func (k kernel) entryOf(r *sim.Route) (entry, bool) {
-	e := entry{dst: r.Dst, gateway: r.Gateway, dev: r.Dev, flags: "UGS", mtu: r.MTU, static: true, weight: 1}
+// entryOf is a route that was set. One of several weighs nothing, as route(8)
+// prints it.
+func (k kernel) entryOf(r *sim.Route) entry {
+	e := entry{dst: r.Dst, gateway: r.Gateway, dev: r.Dev, flags: "UGS", mtu: r.MTU, static: true, weight: 1, hop: r.Metric}
 	if !r.Gateway.IsValid() {
 		e.flags = "US"
 		if l := k.m.Net.Link(r.Dev); l != nil {
@@ -134,16 +133,10 @@ func (k kernel) entryOf(r *sim.Route) (entry, bool) {
 	if r.Dst.IsSingleIP() {
 		e.flags = strings.Replace(e.flags, "S", "HS", 1)
 	}
-	several := k.to(r.Dst)
-	if len(several) > 1 {
-		e.weight = 0 // so route(8) prints it
-		for i, o := range several {
-			if o.Gateway == r.Gateway {
-				e.weight = -len(several) + i
-			}
-		}
+	if len(k.to(r.Dst)) > 1 {
+		e.weight = 0
 	}
-	return e, true
+	return e
 }
 
 // lookup finds the longest entry that holds addr.
