@@ -54,6 +54,9 @@ func (e *Engine) begin(ctx context.Context, tx Transaction, progress func(Event)
 	if tx.Approved != "" && Fingerprint(report) != tx.Approved {
 		return Report{}, ErrNotApproved
 	}
+	if err := e.sweep(ctx, report.changes(Boot)); err != nil {
+		return Report{}, err
+	}
 	t := &open{Transaction: tx, report: report, plan: plan}
 	if Differs(report) {
 		if t.journal, err = e.stage(ctx, tx, report, emit); err != nil {
@@ -80,9 +83,6 @@ func (e *Engine) stage(ctx context.Context, tx Transaction, r Report, emit func(
 		return nil, fmt.Errorf("encode what the host must be: %w", err)
 	}
 	items := r.changes(Boot)
-	if err := e.sweep(ctx, store, items); err != nil {
-		return nil, err
-	}
 	mark, err := journal.MarkBoot(ctx, e.Host)
 	if err != nil {
 		return nil, err
@@ -144,7 +144,11 @@ func plotStage(items []Item) []journal.Record {
 
 // sweep removes temporary files that a run which was cut off left beside what
 // is about to be written. The lease is held, so they are nobody's.
-func (e *Engine) sweep(ctx context.Context, store journal.Store, items []Item) error {
+func (e *Engine) sweep(ctx context.Context, items []Item) error {
+	store, err := e.store(ctx)
+	if err != nil {
+		return err
+	}
 	folders := map[string]bool{host.RunDir: true, store.Root: true}
 	for _, i := range items {
 		for _, op := range i.Change.Do {
