@@ -1,10 +1,12 @@
 package hclfile
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -40,7 +42,11 @@ type content struct {
 
 func (l *loader) content(b hcl.Body, header hcl.Range, s *hcl.BodySchema) content {
 	c, diags := b.Content(s)
-	l.syntax(diags)
+	for _, d := range diags {
+		out := fromHCL(d)
+		out.Detail += alsoMeant(d, s)
+		l.add(out)
+	}
 	src := inventory.Source{Block: toRange(header)}
 	if len(c.Attributes) > 0 {
 		src.Attrs = make(map[string]inventory.Range, len(c.Attributes))
@@ -49,6 +55,20 @@ func (l *loader) content(b hcl.Body, header hcl.Range, s *hcl.BodySchema) conten
 		src.Attrs[name] = toRange(a.Expr.Range())
 	}
 	return content{c, src}
+}
+
+// alsoMeant suggests an argument where the language does not, since the right
+// one is written as well.
+func alsoMeant(d *hcl.Diagnostic, s *hcl.BodySchema) string {
+	var given string
+	if n, err := fmt.Sscanf(d.Detail, "An argument named %q", &given); n != 1 || err != nil || strings.Contains(d.Detail, "Did you mean") {
+		return ""
+	}
+	var known []string
+	for _, a := range s.Attributes {
+		known = append(known, a.Name)
+	}
+	return inventory.DidYouMean(given, known)
 }
 
 // oneLabel wants a top-level block to have one label.

@@ -56,7 +56,13 @@ func (l *loader) plain(v cty.Value) cty.Value {
 	if !v.ContainsMarked() {
 		return v
 	}
-	v, _ = v.UnmarkDeep()
-	l.secrets.add(v)
+	v, marked := v.UnmarkDeepWithPaths()
+	for _, m := range marked {
+		if secret, err := m.Path.Apply(v); err == nil {
+			l.secrets.add(secret)
+		} else {
+			l.secrets.add(v) // within a set, which has no paths
+		}
+	}
 	return v
 }

@@ -26,6 +26,7 @@ type loader struct {
 	seen                      map[diagKey]bool // while one block is read for many keys
 
 	broken      bool // a file could not be parsed whole
+	varsUnsure  bool // a file of values could not be read
 	hostsUnsure bool // a host, or its roles, could not be read
 }
 

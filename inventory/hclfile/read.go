@@ -134,8 +134,9 @@ func (l *loader) parse(path string) *hclsyntax.Body {
 	if file != nil {
 		l.sources[path] = &hcl.File{Bytes: src, Nav: file.Nav}
 	}
-	if diags.HasErrors() {
-		l.broken = true
+	for _, d := range diags {
+		// Of an attribute that stands twice the rest is read all the same.
+		l.broken = l.broken || d.Severity == hcl.DiagError && d.Summary != "Attribute redefined"
 	}
 	l.syntax(diags)
 	if file == nil {

@@ -62,8 +62,7 @@ func (l *loader) declare(blocks []*hclsyntax.Block) map[string]*variable {
 
 func (l *loader) declareOne(name string, b *hclsyntax.Block) *variable {
 	v := &variable{name: name, typ: cty.DynamicPseudoType, at: b.DefRange()}
-	c, diags := b.Body.Content(variableSchema)
-	l.syntax(diags)
+	c := l.content(b.Body, b.DefRange(), variableSchema)
 	if a := c.Attributes["type"]; a != nil {
 		typ, defaults, diags := typeexpr.TypeConstraintWithDefaults(a.Expr)
 		l.syntax(diags)
@@ -141,7 +140,7 @@ func (l *loader) assign(vars map[string]*variable, in Input) map[string]cty.Valu
 	for _, kv := range in.Vars {
 		name, text, ok := strings.Cut(kv, "=")
 		if !ok {
-			l.code(inventory.CodeVariable, hcl.Range{}, "-var takes NAME=VALUE; there is no = in %q.", kv)
+			l.code(inventory.CodeVariable, hcl.Range{}, "-var takes NAME=VALUE; one of them has no =.")
 			continue
 		}
 		take(strings.TrimSpace(name), given{from: "-var", text: text, lit: true})
@@ -169,6 +168,9 @@ func (l *loader) valueOf(v *variable, values map[string]given) cty.Value {
 	if !ok {
 		if v.preset != cty.NilVal {
 			return v.preset
+		}
+		if l.varsUnsure {
+			return cty.DynamicVal // perhaps it stands there
 		}
 		l.code(inventory.CodeVariable, v.at, "The variable %q has no default and no value. Give one: -var %s=VALUE, -var-file FILE, or LVSFLEET_VAR_%s in the environment.", v.name, v.name, v.name)
 		return cty.DynamicVal
@@ -218,8 +220,18 @@ func (l *loader) literal(v *variable, g given, at hcl.Range) (cty.Value, bool) {
 	return val, true
 }
 
-// varFile reads a file of values.
+// varFile reads a file of values. That it cannot be read says nothing about
+// the site.
 func (l *loader) varFile(path string) map[string]given {
+	broken := l.broken
+	l.broken = false
+	values := l.readVarFile(path)
+	l.varsUnsure = l.varsUnsure || l.broken || values == nil
+	l.broken = broken
+	return values
+}
+
+func (l *loader) readVarFile(path string) map[string]given {
 	src := l.read(path)
 	if src == nil {
 		return nil
@@ -234,6 +246,7 @@ func (l *loader) varFile(path string) map[string]given {
 	}
 	file, diags := hclsyntax.ParseConfig(masked, path, hcl.InitialPos)
 	l.syntax(diags)
+	l.broken = l.broken || diags.HasErrors()
 	if file == nil {
 		return nil
 	}
