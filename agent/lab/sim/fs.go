@@ -90,6 +90,11 @@ func (f *FS) Stat(p string, follow bool) (host.File, error) {
 		return host.File{}, err
 	}
 	n := f.nodes[at]
+	if n == nil && f.Live != nil {
+		if _, ok := f.Live(at); ok {
+			return host.File{Path: at, Mode: 0o444}, nil // proc(5) says no size
+		}
+	}
 	if n == nil {
 		return host.File{}, perr("stat", p, fs.ErrNotExist)
 	}
