@@ -15,6 +15,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -199,3 +200,11 @@ func (tr *trap) watch(a sim.Access) error {
 }
 
 var errTrap = &fs.PathError{Op: "trap", Path: "-", Err: errors.New("struck")}
+
+func TestTheMachineConforms(t *testing.T) {
+	hosttest.Conformance(t, func(t *testing.T) hosttest.Subject {
+		m := newMachine()
+		m.FS.MkdirAll("/tmp/place")
+		return hosttest.Subject{Host: m.NewSession(), Dir: "/tmp/place"}
+	})
+}

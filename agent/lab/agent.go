@@ -5,13 +5,14 @@ import (
 	"io"
 
 	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 )
 
 // binaryPrefix begins the name of the agent's file on a host.
 const binaryPrefix = agent.BinaryPrefix
 
-// serveAgent is the agent.
-func serveAgent(ctx context.Context, h host.Host, in io.Reader, out io.Writer) error {
-	return agent.Serve(ctx, h, in, out)
+// runAgent is the agent as a program.
+func runAgent(ctx context.Context, h host.Host, c *sim.Call, out io.Writer) int {
+	return agent.Main(ctx, h, c.Argv, c.Stdin, out, c.Stderr)
 }

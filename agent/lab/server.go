@@ -205,18 +205,12 @@ func (s *server) load(m *sim.Machine, c *sim.Call, f host.File) int {
 		process.End()
 		cancel()
 	}}
-	if len(c.Argv) != 1 {
-		return c.Refuse()
-	}
-	err := serveAgent(ctx, process, c.Stdin, out)
-	switch {
-	case out.dead():
+	boots := m.Boots()
+	status := runAgent(ctx, process, c, out)
+	if out.dead() || m.Boots() != boots {
 		return agentKilled
-	case err != nil:
-		fmt.Fprintf(c.Stderr, "lvsfleet-agent: %v\n", err)
-		return 1
 	}
-	return 0
+	return status
 }
 
 // mortal passes on what an agent writes, frame by frame, and kills the agent

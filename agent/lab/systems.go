@@ -45,14 +45,13 @@ func newMachine(h inventory.Host, base map[string]host.File) *sim.Machine {
 }
 
 // runsAgents says whether a current Go binary runs on the system: Go 1.26
-// needs Linux 3.2 and FreeBSD 12.2, of which lvsfleet draws the line at 10 for
-// the sake of older agents, and illumos or Solaris 11.
+// needs Linux 3.2, FreeBSD 12, Solaris 11 or illumos.
 func runsAgents(id host.Identity) bool {
 	switch id.OS {
 	case host.Linux:
 		return !host.Older(id.Release, 3, 2, 0)
 	case host.FreeBSD:
-		return !host.Older(id.Release, 10, 0, 0)
+		return !host.Older(id.Release, 12, 0, 0)
 	}
 	return !host.Older(id.Release, 5, 11, 0)
 }

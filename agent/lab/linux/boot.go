@@ -127,6 +127,8 @@ func (b *booter) startLinks() []string {
 // systemd's order: modules, settings, then the services (systemd-modules-load
 // and systemd-sysctl are part of sysinit.target; modules-load.d(5)).
 func (b *booter) systemd() {
+	b.m.FS.RemoveAll("/run") // a file system in memory
+	runFolders(b.m.FS)
 	b.k.start(b.spec)
 	for _, f := range merged(b.m.FS, "modules-load.d") {
 		for line := range strings.Lines(text(b.m.FS, f)) {

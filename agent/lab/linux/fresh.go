@@ -38,7 +38,9 @@ func fresh(f *sim.FS, spec sim.Spec, e era) {
 		id := strings.ToLower(strings.Fields(name)[0])
 		f.Put("/etc/os-release", 0o644, fmt.Sprintf("NAME=%q\nVERSION=%q\nID=%q\nID_LIKE=\"rhel fedora\"\nVERSION_ID=%q\n", name, version, id, version))
 		f.Put(unitDir+"ipvsadm.service", 0o644, ipvsUnit)
-		f.MkdirAll("/run/systemd/system")
+		runFolders(f)
+		_ = f.Remove("/var/run")
+		f.Link("/var/run", "../run")
 		f.MkdirAll("/etc/modules-load.d")
 		f.MkdirAll("/etc/systemd/system/multi-user.target.wants")
 	} else {
@@ -55,6 +57,9 @@ func fresh(f *sim.FS, spec sim.Spec, e era) {
 		_ = f.Remove("/etc/sysconfig/ipvsadm-config")
 	}
 }
+
+// runFolders are what systemd makes in /run when it starts.
+func runFolders(f *sim.FS) { f.MkdirAll("/run/systemd/system") }
 
 // initFolders are the init scripts, as far as their names and first lines say
 // who they are, and the links of the runlevels: the network is enabled,
@@ -96,7 +101,6 @@ func sysctlFiles(f *sim.FS, e era) {
 	if e.systemd() {
 		f.Put("/etc/sysctl.conf", 0o644, "# sysctl settings are defined through files in\n# /usr/lib/sysctl.d/, /run/sysctl.d/, and /etc/sysctl.d/.\n")
 		f.Link("/etc/sysctl.d/99-sysctl.conf", "../sysctl.conf")
-		f.MkdirAll("/run/sysctl.d")
 		defaults := "kernel.sysrq = 16\nkernel.core_uses_pid = 1\n\n# Source route verification\nnet.ipv4.conf.default.rp_filter = 1\nnet.ipv4.conf.all.rp_filter = 1\n"
 		if e == current {
 			defaults = "kernel.sysrq = 16\nkernel.core_uses_pid = 1\n\n# Source route verification\nnet.ipv4.conf.default.rp_filter = 2\nnet.ipv4.conf.*.rp_filter = 2\n-net.ipv4.conf.all.rp_filter\n"

@@ -347,6 +347,8 @@ func (p *ipCall) routeGet(args []string) error {
 		cache += "<local> "
 	case t.kind == "broadcast":
 		cache += "<local,brd> "
+	case t.options != "":
+		cache += t.options + " "
 	case p.k.era < el7:
 		cache += " mtu 1500 advmss 1460 hoplimit 64"
 	}

@@ -3,6 +3,7 @@ package linux
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 )
@@ -78,7 +79,8 @@ type path struct {
 	dev  string
 	src  netip.Addr
 	// metric is shown for IPv6.
-	metric int
+	metric  int
+	options string // metrics of the route: "advmss 1440"
 }
 
 // lookup finds the path to dst, its source address selected (fib_lookup,
@@ -107,7 +109,8 @@ func (k kernel) lookup(dst netip.Addr) (path, error) {
 	if best == nil {
 		return path{}, &kernelError{errno: enetunreach}
 	}
-	p := path{via: best.Gateway, dev: best.Dev, src: best.Src, metric: best.Metric}
+	p := path{via: best.Gateway, dev: best.Dev, src: best.Src, metric: best.Metric,
+		options: strings.TrimSpace(strings.TrimPrefix(best.Options, "proto static"))}
 	if !p.src.IsValid() {
 		near := dst
 		if best.Gateway.IsValid() {

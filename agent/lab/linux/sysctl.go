@@ -189,6 +189,12 @@ func (s *sysctlCall) load(f *sim.FS, file string) {
 		return
 	}
 	n := 0
+	var todo []func()
+	defer func() {
+		for _, f := range todo {
+			f()
+		}
+	}()
 	for line := range strings.Lines(string(data.Data)) {
 		n++
 		line = strings.TrimSpace(line)
@@ -209,6 +215,10 @@ func (s *sysctlCall) load(f *sim.FS, file string) {
 			}
 			continue
 		}
-		s.set(name, value, minus)
+		if s.k.era >= current { // procps-ng 4 reads the whole file first
+			todo = append(todo, func() { s.set(name, value, minus) })
+		} else {
+			s.set(name, value, minus)
+		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
@@ -14,16 +16,14 @@ import (
 // A Session is a Machine as one process on it has it: a host.Host with locks,
 // neighbours and an IPVS table, all of which end with the process. After End,
 // or a reboot, nothing that still runs can change the machine.
-type Session struct {
-	*view
-	pid int
-}
+type Session struct{ *view }
 
 // view is the host.Host beneath, kept apart so that a Session offers nothing
 // of the Machine but that.
 type view struct {
 	m     *Machine
 	boot  int
+	pid   int
 	mu    sync.Mutex
 	ended bool
 	exit  func()
@@ -32,7 +32,7 @@ type view struct {
 // NewSession starts a process on m.
 func (m *Machine) NewSession() *Session {
 	pid, exit := m.Start()
-	return &Session{view: &view{m: m, boot: m.Boots(), exit: exit}, pid: pid}
+	return &Session{view: &view{m: m, boot: m.Boots(), pid: pid, exit: exit}}
 }
 
 // PID is the number of the process.
@@ -141,17 +141,20 @@ type lock struct {
 // Lock takes a lock for whoever uses the Machine itself as a Host: until it
 // is released or the machine reboots.
 func (m *Machine) Lock(_ context.Context, path, holder string) (release func(), err error) {
-	return m.lock(nil, path, holder)
+	_, exit := m.Start() // kill -0 of the number in the file finds it
+	release, err = m.lock(nil, path, holder)
+	if err != nil {
+		exit()
+		return nil, err
+	}
+	return func() { release(); exit() }, nil
 }
 
 // Holder tells who holds the lock at path; "" nobody.
 func (m *Machine) Holder(_ context.Context, path string) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if l := m.locks[path]; l != nil {
-		return l.holder, nil
-	}
-	return "", nil
+	return m.holder(path), nil
 }
 
 func (m *Machine) lock(owner *view, file, holder string) (release func(), err error) {
@@ -160,8 +163,8 @@ func (m *Machine) lock(owner *view, file, holder string) (release func(), err er
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if l := m.locks[file]; l != nil {
-		return nil, &host.TakenError{Path: file, Holder: l.holder}
+	if by := m.holder(file); by != "" {
+		return nil, &host.TakenError{Path: file, Holder: by}
 	}
 	if m.FS.ReadOnly || m.FS.Full {
 		if err := m.FS.Write(file, host.File{Mode: 0o600}); err != nil {
@@ -169,7 +172,11 @@ func (m *Machine) lock(owner *view, file, holder string) (release func(), err er
 		}
 	}
 	m.FS.MkdirMode(path.Dir(file), 0o700)
-	m.FS.Put(file, 0o600, holder+"\n")
+	pid := m.pid
+	if owner != nil {
+		pid = owner.pid
+	}
+	m.FS.Put(file, 0o600, fmt.Sprintf("%s\n%d\n", holder, pid))
 	if m.locks == nil {
 		m.locks = map[string]*lock{}
 	}
@@ -180,8 +187,28 @@ func (m *Machine) lock(owner *view, file, holder string) (release func(), err er
 		defer m.mu.Unlock()
 		if m.locks[file] == l {
 			delete(m.locks, file)
+			m.FS.Put(file, 0o600, "")
 		}
 	}, nil
+}
+
+// holder tells who holds a lock: by the lock itself, or by the folder that a
+// login without an agent makes in its stead (host.LockFolder).
+func (m *Machine) holder(file string) string {
+	if l := m.locks[file]; l != nil {
+		return l.holder
+	}
+	dir := host.LockFolder(file)
+	text, err := m.FS.ReadFile(path.Join(dir, "pid"))
+	pid, perr := strconv.Atoi(strings.TrimSpace(string(text.Data)))
+	if err != nil || perr != nil || !m.Alive(pid) {
+		return ""
+	}
+	by, _ := m.FS.ReadFile(path.Join(dir, "holder"))
+	if name := strings.TrimSpace(string(by.Data)); name != "" {
+		return name
+	}
+	return fmt.Sprintf("process %d", pid)
 }
 
 // free frees what v holds.

@@ -29,6 +29,7 @@ func Commands() map[string]sim.Command {
 		"dirname":  dirname,
 		"echo":     echo,
 		"egrep":    grep,
+		"expr":     expr,
 		"false":    func(*sim.Machine, *sim.Call) int { return 1 },
 		"fgrep":    grep,
 		"grep":     grep,
@@ -42,6 +43,7 @@ func Commands() map[string]sim.Command {
 		"pwd":      pwd,
 		"rm":       rm,
 		"rmdir":    rmdir,
+		"sed":      sed,
 		"sync":     func(*sim.Machine, *sim.Call) int { return 0 },
 		"touch":    touch,
 		"true":     func(*sim.Machine, *sim.Call) int { return 0 },
@@ -126,6 +128,27 @@ func dirname(_ *sim.Machine, c *sim.Call) int {
 		return c.Refuse()
 	}
 	c.Printf("%s\n", path.Dir(c.Argv[1]))
+	return 0
+}
+
+// expr knows the sum and the difference of two numbers.
+func expr(_ *sim.Machine, c *sim.Call) int {
+	if len(c.Argv) != 4 || c.Argv[2] != "+" && c.Argv[2] != "-" {
+		return c.Refuse()
+	}
+	a, err1 := strconv.Atoi(c.Argv[1])
+	b, err2 := strconv.Atoi(c.Argv[3])
+	if err1 != nil || err2 != nil {
+		c.Errorf("non-numeric argument")
+		return 2
+	}
+	if c.Argv[2] == "-" {
+		b = -b
+	}
+	c.Printf("%d\n", a+b)
+	if a+b == 0 {
+		return 1
+	}
 	return 0
 }
 

@@ -3,6 +3,7 @@ package unix
 import (
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
@@ -95,6 +96,31 @@ func grep(m *sim.Machine, c *sim.Call) int {
 		return 2
 	}
 	return exit
+}
+
+// sed knows `sed -n Np [FILE]`: one line.
+func sed(m *sim.Machine, c *sim.Call) int {
+	if len(c.Argv) < 3 || len(c.Argv) > 4 || c.Argv[1] != "-n" {
+		return c.Refuse()
+	}
+	number, ok := strings.CutSuffix(c.Argv[2], "p")
+	n, err := strconv.Atoi(number)
+	if !ok || err != nil || n < 1 {
+		return c.Refuse()
+	}
+	file := "-"
+	if len(c.Argv) == 4 {
+		file = c.Argv[3]
+	}
+	text, err := operand(m, c, file)
+	if err != nil {
+		c.Errorf("%s: %s", file, Strerror(err))
+		return 1
+	}
+	if lines := splitLines(string(text)); n <= len(lines) {
+		c.Printf("%s\n", lines[n-1])
+	}
+	return 0
 }
 
 func splitLines(text string) []string {

@@ -50,8 +50,22 @@ func (s *Shell) Run(script io.Reader, name string, params []string) int {
 	if s.Call.Stderr == s.Call.Stdout {
 		errs = out
 	}
+	// One pipe is the standard input of the shell, of its commands and of
+	// `read`, and holds the script where that comes from there.
+	var in *os.File
+	if !s.Scope.Held() {
+		var err error
+		if in, err = s.input(); err != nil {
+			fmt.Fprintf(errs, "%s: %v\n", name, err)
+			return 2
+		}
+		defer in.Close()
+		if script == s.Call.Stdin {
+			script = in
+		}
+	}
 	r, err := interp.New(
-		interp.StdIO(nil, out, errs),
+		interp.StdIO(in, out, errs),
 		interp.Dir("/"),
 		interp.Env(environ{s}),
 		interp.Params(append([]string{"--"}, params...)...),
@@ -104,6 +118,23 @@ func (s *Shell) Run(script io.Reader, name string, params []string) int {
 	}
 	return int(lastStatus(r))
 }
+
+// input makes a pipe of the call's standard input.
+func (s *Shell) input() (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		defer w.Close()
+		_, _ = io.Copy(onlyWriter{w}, s.Call.Stdin)
+	}()
+	return r, nil
+}
+
+// onlyWriter keeps io.Copy from splicing between pipes, which does not end
+// when the reader goes.
+type onlyWriter struct{ io.Writer }
 
 // lastStatus is $?.
 func lastStatus(r *interp.Runner) uint8 {
@@ -253,12 +284,8 @@ func (s *Shell) call(_ context.Context, args []string) ([]string, error) {
 
 func (s *Shell) exec(ctx context.Context, args []string) error {
 	hc := interp.HandlerCtx(ctx)
-	stdin := hc.Stdin
-	if stdin == nil {
-		stdin = s.Call.Stdin
-	}
 	exit := s.Scope.Exec(&sim.Call{
-		Context: ctx, Argv: args, Dir: hc.Dir, Stdin: stdin, Stdout: hc.Stdout, Stderr: hc.Stderr,
+		Context: ctx, Argv: args, Dir: hc.Dir, Stdin: hc.Stdin, Stdout: hc.Stdout, Stderr: hc.Stderr,
 		PID: s.PID,
 		Env: func(name string) string { return hc.Env.Get(name).String() },
 	})
