@@ -261,6 +261,9 @@ func (p *parser) finish() (Edit, error) {
 		}
 		return e, nil
 	}
+	if e.Dest.Tunnel == "gue" && e.Dest.TunnelPort == 0 {
+		return Edit{}, errors.New("tunnel type gue needs --tun-port")
+	}
 	addr, port, err := parseAddrPort(p.dest)
 	if err != nil {
 		return Edit{}, fmt.Errorf("real server %q: %w", p.dest, err)
