@@ -1,5 +1,43 @@
 // Command lvsfleet makes a fleet of Linux Virtual Server hosts what one
-// inventory says.
+// inventory says: the director's IPVS rules on Linux, and real servers on
+// Linux, FreeBSD and Solaris, in NAT, DR and TUN.
 package main
 
-func main() {}
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	os.Exit(mainExit())
+}
+
+// mainExit is main for a test that runs the command in process.
+func mainExit() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the program at once: the first one is forgotten as
+	// soon as it has been heard.
+	context.AfterFunc(ctx, stop)
+	return run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+}
+
+// streams are where a command reads and writes. Out is the result, err the
+// progress and what went wrong.
+type streams struct {
+	in       *os.File
+	out, err io.Writer
+}
+
+// run executes one command line and returns the exit status.
+func run(ctx context.Context, args []string, s streams) int {
+	root := newRoot(s)
+	root.SetArgs(longVars(args))
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	return exitStatus(root.ExecuteContext(ctx), s.err)
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
+)
+
+type convergeFlags struct {
+	yes             bool
+	strict          bool
+	skipUnreachable bool
+}
+
+func newConverge(g *globals) *cobra.Command {
+	var flags convergeFlags
+	cmd := &cobra.Command{
+		Use:   "converge [SITE]",
+		Short: "Make the fleet what the inventory says",
+		Long: `Contacts every host first; where one cannot be reached or refuses, nothing is
+changed anywhere. On a terminal it shows what would change and asks. Then the
+directors are prepared, the real servers changed, and the directors pointed at
+them; each host is verified, and rolled back by itself where it fails.
+` + exitHelp + `  0  the fleet is as the inventory says, changed or not
+  1  an error, or declined: nothing was changed
+  3  a host failed and was rolled back; the others were finished
+  4  a host failed, and its rollback is not complete`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runConverge(cmd.Context(), g, sitePath(args), flags)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&flags.yes, "yes", false, "do not ask")
+	f.BoolVar(&flags.strict, "strict", false, "warnings of the inventory are errors")
+	f.BoolVar(&flags.skipUnreachable, "skip-unreachable", false, "leave out hosts that cannot be reached or refuse")
+	return cmd
+}
+
+func runConverge(ctx context.Context, g *globals, path string, flags convergeFlags) error {
+	loaded, err := g.load(path, flags.strict)
+	if err != nil {
+		return err
+	}
+	p := newProgress(g, len(loaded.Site.Hosts))
+	f, err := g.fleet(path, loaded.Site, p.observe)
+	if err != nil {
+		return err
+	}
+	f.SkipUnreachable = flags.skipUnreachable
+	p.start()
+	out, err := f.Converge(ctx, func(found []fleet.Finding) error {
+		p.stop()
+		defer p.start()
+		return approve(g, found, flags.yes)
+	})
+	p.stop()
+	printOutcome(g, out, err)
+	if err != nil {
+		if errors.Is(err, fleet.ErrPreflight) || errors.Is(err, fleet.ErrDeclined) {
+			return errReported
+		}
+		return err
+	}
+	return outcomeError(out)
+}
+
+// approve shows what will be changed, and asks where somebody is there to
+// answer.
+func approve(g *globals, found []fleet.Finding, yes bool) error {
+	if yes || g.json || !isTerminal(g.in) {
+		return nil
+	}
+	pr := newPrinter(g, false)
+	pr.findings(found)
+	n := 0
+	for _, f := range found {
+		if f.Differs() {
+			n++
+		}
+	}
+	fmt.Fprintf(g.err, "Change %s? [y/N] ", count(n, "host"))
+	answer, err := bufio.NewReader(g.in).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return fleet.ErrDeclined
+}
+
+// jsonResult is what became of one host, for programs.
+type jsonResult struct {
+	Run     string       `json:"run"`
+	Host    string       `json:"host"`
+	Status  fleet.Status `json:"status"`
+	Changes int          `json:"changes"`
+	Error   string       `json:"error,omitempty"`
+}
+
+func printOutcome(g *globals, out fleet.Outcome, runErr error) {
+	if g.json {
+		for _, r := range out.Results {
+			j := jsonResult{Run: out.Run, Host: r.Host, Status: r.Status, Changes: r.Changes}
+			if r.Err != nil {
+				j.Error = r.Err.Error()
+			}
+			g.emit(j)
+		}
+		return
+	}
+	paint := painter(g.color(g.out))
+	longest := 0
+	for _, r := range out.Results {
+		longest = max(longest, len(r.Host))
+	}
+	counts := map[fleet.Status]int{}
+	for _, r := range out.Results {
+		counts[r.Status]++
+		line := fmt.Sprintf("%-*s  %s", longest, r.Host, r.Status)
+		switch r.Status {
+		case fleet.Changed:
+			line = paint.green(line) + "  " + count(r.Changes, "step")
+		case fleet.Failed, fleet.Partly, fleet.Incomplete:
+			line = paint.red(line)
+		case fleet.Skipped:
+			line = paint.yellow(line)
+		}
+		fmt.Fprintln(g.out, line)
+		for _, n := range r.Report.Notes {
+			fmt.Fprintf(g.out, "    %s %s\n", paint.yellow("note"), printable(n))
+		}
+		if r.Err != nil {
+			fmt.Fprintf(g.out, "    %s %s\n", paint.red("error"), printable(r.Err.Error()))
+		}
+	}
+	var parts []string
+	for _, s := range []fleet.Status{fleet.Changed, fleet.Unchanged, fleet.NotBegun, fleet.Skipped, fleet.Partly, fleet.Failed, fleet.Incomplete} {
+		if counts[s] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[s], s))
+		}
+	}
+	summary := count(len(out.Results), "host") + ": " + strings.Join(parts, ", ")
+	switch {
+	case errors.Is(runErr, fleet.ErrDeclined):
+		summary += "; declined, nothing was changed"
+	case errors.Is(runErr, fleet.ErrPreflight):
+		summary += "; nothing was changed"
+	}
+	fmt.Fprintln(g.out, summary)
+}
+
+// outcomeError maps the worst that became of a host to converge's exit.
+func outcomeError(out fleet.Outcome) error {
+	var err error
+	for _, r := range out.Results {
+		switch r.Status {
+		case fleet.Incomplete:
+			return errIncomplete
+		case fleet.Failed, fleet.Partly:
+			err = errRolledBack
+		}
+	}
+	return err
+}

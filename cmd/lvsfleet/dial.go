@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/agent/lab"
+	"github.com/lvsfleet/lvsfleet/agent/remote"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
+	"github.com/lvsfleet/lvsfleet/inventory"
+)
+
+// A dialer opens sessions with the hosts of a site, or of the lab that stands
+// for it.
+type dialer struct {
+	remote.Dialer
+	lab *lab.Config
+}
+
+func (g *globals) dialer(path string) (*dialer, error) {
+	d := &dialer{Dialer: remote.Dialer{
+		Warn:       g.warnOnce(),
+		Passphrase: g.passphrase(),
+		AuthSock:   os.Getenv("SSH_AUTH_SOCK"),
+	}}
+	dir := g.state
+	if g.lab != "" {
+		config, err := lab.Open(g.lab)
+		if err != nil {
+			return nil, err
+		}
+		d.lab = &config
+		d.Agents, d.AuthSock = remote.LabAgents(), ""
+		if dir == "" {
+			dir = filepath.Join(g.lab, "state")
+		}
+	}
+	if dir == "" {
+		var err error
+		if dir, err = state.Dir(siteName(path), os.Getenv); err != nil {
+			return nil, err
+		}
+	}
+	d.Memory = state.Open(dir)
+	return d, nil
+}
+
+// dial opens a session with h.
+func (d *dialer) dial(ctx context.Context, h *inventory.Host) (agent.Session, error) {
+	t := target(h)
+	if d.lab != nil {
+		var err error
+		if t, err = labTarget(*d.lab, h.Name); err != nil {
+			return nil, err
+		}
+		t.OS, t.Release, t.Agent = h.OS, h.Release, h.Agent
+	}
+	return d.Dial(ctx, t)
+}
+
+// target says how the inventory wants h to be reached.
+func target(h *inventory.Host) remote.Target {
+	return remote.Target{
+		Name: h.Name, OS: h.OS, Release: h.Release,
+		Address: h.Address, Port: h.SSH.Port, User: h.SSH.User,
+		IdentityFiles: h.SSH.IdentityFiles, KnownHosts: h.SSH.KnownHosts,
+		LegacyAlgorithms: h.SSH.LegacyAlgorithms,
+		ConnectTimeout:   time.Duration(h.SSH.ConnectTimeout) * time.Second,
+		Agent:            h.Agent, Local: h.Connection == "local", Become: h.Become,
+	}
+}
+
+// labTarget says how to reach the simulated host called name; nothing of the
+// inventory's ssh and connection settings holds there.
+func labTarget(c lab.Config, name string) (remote.Target, error) {
+	e, ok := c.Hosts[name]
+	if !ok {
+		return remote.Target{}, fmt.Errorf("the lab has no host %q: was it started with another site?", name)
+	}
+	return remote.Target{
+		Name: name, Address: e.Address, Port: e.Port, User: e.User,
+		IdentityFiles: []string{c.IdentityFile}, KnownHosts: c.KnownHosts,
+	}, nil
+}
+
+// warnOnce tells of each host's warnings on standard error, once.
+func (g *globals) warnOnce() func(host, message string) {
+	var mu sync.Mutex
+	said := map[string]bool{}
+	return func(host, message string) {
+		mu.Lock()
+		defer mu.Unlock()
+		line := fmt.Sprintf("%s: warning: %s\n", host, message)
+		if !said[line] {
+			said[line] = true
+			fmt.Fprint(g.err, line)
+		}
+	}
+}
+
+// passphrase asks at the terminal; nil where there is none.
+func (g *globals) passphrase() func(string) ([]byte, error) {
+	if !isTerminal(g.in) {
+		return nil
+	}
+	return func(file string) ([]byte, error) {
+		fmt.Fprintf(g.err, "Passphrase for %s: ", file)
+		secret, err := term.ReadPassword(int(g.in.Fd()))
+		fmt.Fprintln(g.err)
+		if err != nil {
+			return nil, errors.New("no passphrase was given")
+		}
+		return secret, nil
+	}
+}

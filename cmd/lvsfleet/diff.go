@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
+)
+
+func newDiff(g *globals) *cobra.Command {
+	var ops bool
+	cmd := &cobra.Command{
+		Use:   "diff [SITE]",
+		Short: "Show what differs on the hosts; change nothing",
+		Long: `Connects to every host, reads only, and prints what differs from the inventory,
+per host and step: "live" is in force now, "boot" holds from the next boot on.
+` + exitHelp + `  0  nothing differs
+  1  an error, on any host
+  2  something differs`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runDiff(cmd.Context(), g, sitePath(args), ops)
+		},
+	}
+	cmd.Flags().BoolVar(&ops, "ops", false, "also print the exact operations that converge would run")
+	return cmd
+}
+
+func runDiff(ctx context.Context, g *globals, path string, ops bool) error {
+	loaded, err := g.load(path, false)
+	if err != nil {
+		return err
+	}
+	p := newProgress(g, len(loaded.Site.Hosts))
+	f, err := g.fleet(path, loaded.Site, p.observe)
+	if err != nil {
+		return err
+	}
+	p.start()
+	found, err := f.Survey(ctx)
+	p.stop()
+	if err != nil {
+		return err
+	}
+	newPrinter(g, ops).findings(found)
+	return verdict(found)
+}
+
+// verdict maps findings to diff's exit: an error on any host wins.
+func verdict(found []fleet.Finding) error {
+	var err error
+	for _, f := range found {
+		if f.Err != nil {
+			return errReported
+		}
+		if f.Differs() {
+			err = errDiffers
+		}
+	}
+	return err
+}

@@ -1,0 +1,103 @@
+// Package state is what the controller remembers between runs. Nothing in it
+// is needed: what is lost is found out again.
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// Dir is where the memory of a site lies by default:
+// $XDG_STATE_HOME/lvsfleet/SITE, or ~/.local/state/lvsfleet/SITE (XDG Base
+// Directory Specification 0.8).
+func Dir(site string, getenv func(string) string) (string, error) {
+	if base := getenv("XDG_STATE_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "lvsfleet", site), nil
+	}
+	home := getenv("HOME")
+	if home == "" {
+		return "", errors.New("find the state folder: neither XDG_STATE_HOME nor HOME is set; say --state DIR")
+	}
+	return filepath.Join(home, ".local", "state", "lvsfleet", site), nil
+}
+
+// A Memory remembers which agent each host has, in DIR/agents.json. It is safe
+// for concurrent use. A file that cannot be read counts as empty and one that
+// cannot be written is given up: a run must not fail by it.
+type Memory struct {
+	file string
+
+	mu     sync.Mutex
+	loaded bool
+	agents map[string]string
+}
+
+// Open gives the memory of dir, which need not be there yet.
+func Open(dir string) *Memory { return &Memory{file: filepath.Join(dir, "agents.json")} }
+
+func (m *Memory) load() {
+	if m.loaded {
+		return
+	}
+	m.loaded, m.agents = true, map[string]string{}
+	text, err := os.ReadFile(m.file)
+	if err != nil {
+		return
+	}
+	if json.Unmarshal(text, &m.agents) != nil || m.agents == nil {
+		m.agents = map[string]string{}
+	}
+}
+
+// AgentOf gives what SetAgentOf was told; "" nothing.
+func (m *Memory) AgentOf(host string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.load()
+	return m.agents[host]
+}
+
+// SetAgentOf remembers the agent of a host.
+func (m *Memory) SetAgentOf(host, hash string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.load()
+	if m.agents[host] == hash {
+		return
+	}
+	m.agents[host] = hash
+	_ = m.save() // the next run asks the host again
+}
+
+// save replaces the file whole, so that two runs at once never leave half.
+func (m *Memory) save() error {
+	dir := filepath.Dir(m.file)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make state folder: %w", err)
+	}
+	text, err := json.MarshalIndent(m.agents, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode state: %w", err)
+	}
+	tmp, err := os.CreateTemp(dir, "agents-*.tmp")
+	if err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	_, err = tmp.Write(append(text, '\n'))
+	err = errors.Join(err, tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), m.file)
+	}
+	if err != nil {
+		if rm := os.Remove(tmp.Name()); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
+			err = errors.Join(err, rm)
+		}
+		return fmt.Errorf("write state: %w", err)
+	}
+	return nil
+}

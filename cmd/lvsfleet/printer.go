@@ -1,0 +1,178 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
+)
+
+// A printer shows what was found, for people or as JSON.
+type printer struct {
+	*globals
+	ops   bool
+	paint painter
+}
+
+func newPrinter(g *globals, ops bool) *printer {
+	return &printer{globals: g, ops: ops, paint: painter(g.color(g.out))}
+}
+
+// A painter colours text, or leaves it.
+type painter bool
+
+func (p painter) with(code, s string) string {
+	if !p {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+func (p painter) bold(s string) string   { return p.with("1", s) }
+func (p painter) red(s string) string    { return p.with("31", s) }
+func (p painter) green(s string) string  { return p.with("32", s) }
+func (p painter) yellow(s string) string { return p.with("33", s) }
+func (p painter) cyan(s string) string   { return p.with("36", s) }
+
+// jsonFinding is one host's findings for programs.
+type jsonFinding struct {
+	Host    string     `json:"host"`
+	System  string     `json:"system,omitempty"`
+	Differs bool       `json:"differs"`
+	Error   string     `json:"error,omitempty"`
+	Items   []jsonItem `json:"items,omitempty"`
+	Notes   []string   `json:"notes,omitempty"`
+}
+
+type jsonItem struct {
+	Step  string      `json:"step"`
+	Layer agent.Layer `json:"layer"`
+	Diff  string      `json:"diff,omitempty"`
+	Ops   []string    `json:"ops,omitempty"`
+	Notes []string    `json:"notes,omitempty"`
+}
+
+// findings prints every host that differs, has an error or a note, and a
+// closing line.
+func (p *printer) findings(found []fleet.Finding) {
+	if p.json {
+		for _, f := range found {
+			p.emit(p.toJSON(f))
+		}
+		return
+	}
+	var differ, failed, live, boot int
+	for _, f := range found {
+		if f.Err != nil {
+			failed++
+		} else if f.Differs() {
+			differ++
+		}
+		for _, i := range f.Report.Items {
+			switch {
+			case i.Change.Holds():
+			case i.Layer == agent.Live:
+				live++
+			default:
+				boot++
+			}
+		}
+		p.finding(p.out, f)
+	}
+	line := count(len(found), "host") + ": "
+	if differ == 0 {
+		line += "nothing differs"
+	} else {
+		line += fmt.Sprintf("%d differ (%s live, %s at boot)", differ, count(live, "step"), count(boot, "step"))
+	}
+	if failed > 0 {
+		line += fmt.Sprintf(", %d could not be looked at", failed)
+	}
+	fmt.Fprintln(p.out, line)
+}
+
+func (p *printer) toJSON(f fleet.Finding) jsonFinding {
+	j := jsonFinding{Host: f.Host, System: system(f.Report), Differs: f.Differs(), Notes: f.Report.Notes}
+	if f.Err != nil {
+		j.Error = f.Err.Error()
+	}
+	for _, i := range f.Report.Items {
+		if i.Change.Holds() && len(i.Change.Notes) == 0 {
+			continue
+		}
+		item := jsonItem{Step: i.Step, Layer: i.Layer, Diff: i.Change.Diff, Notes: i.Change.Notes}
+		if p.ops {
+			for _, op := range i.Change.Do {
+				item.Ops = append(item.Ops, op.String())
+			}
+		}
+		j.Items = append(j.Items, item)
+	}
+	return j
+}
+
+// system says what a host is: "freebsd 13.2-RELEASE".
+func system(r agent.Report) string {
+	return strings.TrimSpace(r.Identity.OS + " " + r.Identity.Release)
+}
+
+// finding prints one host, if there is anything to say of it.
+func (p *printer) finding(w io.Writer, f fleet.Finding) {
+	var b strings.Builder
+	for _, n := range f.Report.Notes {
+		fmt.Fprintf(&b, "  %s %s\n", p.paint.yellow("note"), n)
+	}
+	for _, i := range f.Report.Items {
+		if !i.Change.Holds() {
+			fmt.Fprintf(&b, "  %s %s\n", p.paint.cyan(string(i.Layer)), i.Step)
+			p.diff(&b, i.Change.Diff)
+			if p.ops {
+				for _, op := range i.Change.Do {
+					for _, line := range strings.Split(op.String(), "\n") {
+						fmt.Fprintf(&b, "    $ %s\n", printable(line))
+					}
+				}
+			}
+		}
+		for _, n := range i.Change.Notes {
+			fmt.Fprintf(&b, "  %s %s: %s\n", p.paint.yellow("note"), i.Step, n)
+		}
+	}
+	if f.Err != nil {
+		fmt.Fprintf(&b, "  %s %s\n", p.paint.red("error"), printable(f.Err.Error()))
+	}
+	if b.Len() == 0 {
+		return
+	}
+	head := f.Host
+	if s := system(f.Report); s != "" {
+		head += " (" + s + ")"
+	}
+	fmt.Fprintf(w, "%s\n%s\n", p.paint.bold(head), b.String())
+}
+
+// diff prints a unified diff, indented and coloured.
+func (p *printer) diff(b *strings.Builder, text string) {
+	for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		line = printable(line)
+		switch {
+		case strings.HasPrefix(line, "+"):
+			line = p.paint.green(line)
+		case strings.HasPrefix(line, "-"):
+			line = p.paint.red(line)
+		}
+		fmt.Fprintf(b, "    %s\n", line)
+	}
+}
+
+// printable keeps what a host wrote from steering the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || r == '\n' || r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
+}

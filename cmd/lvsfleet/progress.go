@@ -1,0 +1,154 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
+)
+
+// A progress shows what the run is doing: live on a terminal (one line per
+// host in flight, a bar for the fleet), else as plain lines.
+type progress struct {
+	w     io.Writer
+	live  bool
+	quiet bool
+	total int
+
+	mu      sync.Mutex
+	now     map[string]string // what each host in flight is doing
+	done    map[string]bool
+	drawn   int // lines on the screen that are ours
+	running bool
+	tick    *time.Ticker
+	quit    chan struct{}
+	ended   chan struct{}
+}
+
+func newProgress(g *globals, hosts int) *progress {
+	return &progress{
+		w: g.err, live: isTerminal(g.err) && os.Getenv("TERM") != "dumb", quiet: g.json,
+		total: hosts, now: map[string]string{}, done: map[string]bool{},
+	}
+}
+
+// observe takes an event of the run; it is called from many goroutines.
+func (p *progress) observe(e fleet.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	what := e.Phase
+	if e.Step != "" {
+		what += " " + e.Step
+	}
+	if e.Phase == fleet.PhaseDone {
+		delete(p.now, e.Host)
+		p.done[e.Host] = true
+	} else {
+		p.now[e.Host] = what
+	}
+	if p.live || p.quiet {
+		return
+	}
+	switch {
+	case e.Error != "":
+		fmt.Fprintf(p.w, "%s: %s: %s\n", e.Host, what, printable(e.Error))
+	case e.Phase == "do" || e.Phase == "undo" || e.Phase == "commit" || e.Phase == "settle":
+		fmt.Fprintf(p.w, "%s: %s\n", e.Host, printable(what))
+	}
+}
+
+// start begins to draw, on a terminal.
+func (p *progress) start() {
+	if !p.live || p.quiet || p.running {
+		return
+	}
+	p.running = true
+	p.tick = time.NewTicker(100 * time.Millisecond)
+	p.quit, p.ended = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(p.ended)
+		for {
+			select {
+			case <-p.quit:
+				return
+			case <-p.tick.C:
+				p.mu.Lock()
+				p.draw()
+				p.mu.Unlock()
+			}
+		}
+	}()
+}
+
+// stop wipes what was drawn, so that the result stands alone.
+func (p *progress) stop() {
+	if !p.running {
+		return
+	}
+	p.running = false
+	p.tick.Stop()
+	close(p.quit)
+	<-p.ended
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wipe()
+}
+
+func (p *progress) wipe() {
+	if p.drawn > 0 {
+		fmt.Fprintf(p.w, "\x1b[%dA\x1b[J", p.drawn)
+		p.drawn = 0
+	}
+}
+
+func (p *progress) draw() {
+	columns, rows := 80, 24
+	if f, ok := p.w.(*os.File); ok {
+		if c, r, err := term.GetSize(int(f.Fd())); err == nil {
+			columns, rows = c, r
+		}
+	}
+	hosts := make([]string, 0, len(p.now))
+	for h := range p.now {
+		hosts = append(hosts, h)
+	}
+	sort.Strings(hosts)
+	var b strings.Builder
+	lines := 0
+	for _, h := range hosts {
+		if lines >= rows-3 {
+			fmt.Fprintf(&b, "%s\n", clip(fmt.Sprintf("... and %d more", len(hosts)-lines), columns))
+			lines++
+			break
+		}
+		fmt.Fprintf(&b, "%s\n", clip(h+"  "+printable(p.now[h]), columns))
+		lines++
+	}
+	const cells = 30
+	full := 0
+	if p.total > 0 {
+		full = min(cells, cells*len(p.done)/p.total)
+	}
+	bar := strings.Repeat("#", full) + strings.Repeat("-", cells-full)
+	fmt.Fprintf(&b, "%s\n", clip(fmt.Sprintf("[%s] %d/%d hosts", bar, len(p.done), p.total), columns))
+	lines++
+	p.wipe()
+	_, _ = io.WriteString(p.w, b.String()) // a terminal that is gone is no reason to stop
+	p.drawn = lines
+}
+
+// clip cuts s to the columns of the terminal, so that a line stays one line.
+func clip(s string, columns int) string {
+	r := []rune(strings.ReplaceAll(s, "\n", " "))
+	if len(r) >= columns {
+		r = r[:max(0, columns-1)]
+	}
+	return string(r)
+}

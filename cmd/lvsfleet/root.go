@@ -1,0 +1,112 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// globals are the flags that every command has.
+type globals struct {
+	streams
+	limit    []string
+	parallel int
+	json     bool
+	noColor  bool
+	lab      string
+	state    string
+	vars     []string
+	varFiles []string
+}
+
+func newRoot(s streams) *cobra.Command {
+	g := &globals{streams: s}
+	root := &cobra.Command{
+		Use:   "lvsfleet",
+		Short: "Make a fleet of Linux Virtual Server hosts what one inventory says",
+		Long: `lvsfleet reads one inventory and makes a whole fleet so: the director's IPVS
+rules on Linux, and real servers on Linux, FreeBSD and Solaris, in NAT, DR and
+TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	f := root.PersistentFlags()
+	f.StringSliceVar(&g.limit, "limit", nil, "only these `hosts` (names, comma-separated or repeated)")
+	f.IntVar(&g.parallel, "parallel", 32, "hosts at a time")
+	f.BoolVar(&g.json, "json", false, "one JSON object a line")
+	f.BoolVar(&g.noColor, "no-color", false, "no colours (also: NO_COLOR in the environment)")
+	f.StringVar(&g.lab, "lab", os.Getenv("LVSFLEET_LAB"), "go to the simulated fleet of `DIR` instead of the real hosts (also: LVSFLEET_LAB)")
+	f.StringVar(&g.state, "state", "", "what lvsfleet remembers lies in `DIR` (default $XDG_STATE_HOME/lvsfleet/SITE)")
+	f.StringArrayVar(&g.vars, "var", nil, "set a variable: `NAME=VALUE`")
+	f.StringArrayVar(&g.varFiles, "var-file", nil, "read variables from `FILE`")
+	root.AddCommand(
+		newValidate(g), newRender(g), newDiff(g), newConverge(g), newLab(g), newVersion(g),
+	)
+	return root
+}
+
+// longVars lets -var and -var-file be written with one dash, as users of other
+// HCL tools do; pflag would take them for a bundle of short flags.
+func longVars(args []string) []string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		name, _, _ := strings.Cut(a, "=")
+		if name == "-var" || name == "-var-file" {
+			a = "-" + a
+		}
+		out[i] = a
+		if a == "--" {
+			copy(out[i:], args[i:])
+			break
+		}
+	}
+	return out
+}
+
+// sitePath gives the SITE argument, or its default.
+func sitePath(args []string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	return "site.hcl"
+}
+
+// siteName names a site after its file or folder.
+func siteName(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		abs = path
+	}
+	name := strings.TrimSuffix(filepath.Base(abs), ".hcl")
+	if name == "site" {
+		// Most sites are a site.hcl in a folder of their own.
+		name = filepath.Base(filepath.Dir(abs))
+	}
+	return name
+}
+
+// color says whether output to w may be coloured.
+func (g *globals) color(w any) bool {
+	if g.noColor || os.Getenv("NO_COLOR") != "" {
+		return false
+	}
+	return isTerminal(w)
+}
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// width is that of the terminal w, 0 where it is none.
+func width(w any) int {
+	if f, ok := w.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return n
+		}
+	}
+	return 0
+}

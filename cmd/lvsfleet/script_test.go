@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lvsfleet/lvsfleet/agent/lab"
+	"github.com/lvsfleet/lvsfleet/agent/remote"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"lvsfleet": main,
+		"onhost":   onHost,
+	})
+}
+
+// TestScripts runs the terminal sessions below testdata/script. Beside what
+// testscript knows, they have
+//
+//	status N lvsfleet ...   the command ends with exit status N
+//	lab-ready DIR           wait until the lab of DIR is ready
+//	onhost DIR HOST COMMAND run a command on a simulated host over SSH
+func TestScripts(t *testing.T) {
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("EXAMPLES", examples)
+			e.Setenv("NO_COLOR", "1")
+			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
+			return nil
+		},
+		UpdateScripts: os.Getenv("UPDATE") != "",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status":    cmdStatus,
+			"lab-ready": cmdLabReady,
+		},
+	})
+}
+
+func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if err != nil {
+		_, text, ok := strings.Cut(err.Error(), "exit status ")
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		got, err = strconv.Atoi(text)
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+const labDeadline = 30 * time.Second
+
+func cmdLabReady(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: lab-ready DIR")
+	}
+	for deadline := time.Now().Add(labDeadline); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := lab.Open(ts.MkAbs(args[0])); err == nil {
+			return
+		} else if time.Now().After(deadline) {
+			ts.Fatalf("the lab did not start: %v", err)
+		}
+	}
+}
+
+// onHost is a small SSH client for the scripts.
+func onHost() {
+	if err := runOnHost(os.Args[1], os.Args[2], strings.Join(os.Args[3:], " ")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func runOnHost(dir, host, command string) error {
+	config, err := lab.Open(dir)
+	if err != nil {
+		return err
+	}
+	target, err := labTarget(config, host)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), labDeadline)
+	defer cancel()
+	client, err := (&remote.Dialer{}).Client(ctx, target)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	s, err := client.NewSession()
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	s.Stdout, s.Stderr = &out, os.Stderr
+	err = s.Run(command)
+	os.Stdout.Write(out.Bytes())
+	if command == "reboot" {
+		return nil // it hangs up
+	}
+	return err
+}
