@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
+	"slices"
 	"syscall"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
@@ -71,8 +73,9 @@ func toWire(err error) *wireError {
 		Left:    find[*LeftError](err),
 		Verify:  find[*VerifyError](err),
 	}
-	for name, s := range sentinels() {
-		if errors.Is(err, s) {
+	known := sentinels()
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if errors.Is(err, known[name]) {
 			w.Is = append(w.Is, name)
 		}
 	}
