@@ -45,9 +45,11 @@ func (b *booter) log(format string, args ...any) { fmt.Fprintf(&b.console, forma
 
 // script runs a file as a shell would.
 func (b *booter) script(p string) {
+	ctx, cancel := limited()
+	defer cancel()
 	sh := &unix.Shell{
 		Scope: b.m.Scope(true), PID: 100,
-		Call: &sim.Call{Context: background, Argv: []string{"sh"}, Env: func(string) string { return "" }, Dir: "/",
+		Call: &sim.Call{Context: ctx, Argv: []string{"sh"}, Env: func(string) string { return "" }, Dir: "/",
 			Stdin: strings.NewReader(""), Stdout: &b.console, Stderr: &b.console},
 	}
 	if exit := sh.Run(strings.NewReader(text(b.m.FS, p)), p, nil); exit != 0 {

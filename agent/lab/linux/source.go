@@ -5,12 +5,19 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/agent/lab/unix"
 )
 
-var background = context.Background()
+// scriptTime bounds a file that is run as shell: one that loops must not hang
+// the lab.
+const scriptTime = 10 * time.Second
+
+func limited() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), scriptTime)
+}
 
 func sorted(list []string) []string {
 	slices.Sort(list)
@@ -34,14 +41,16 @@ func (b *booter) source(vars map[string]string, files ...string) map[string]stri
 		for k, v := range all {
 			env[k] = v
 		}
+		ctx, cancel := limited()
 		sh := &unix.Shell{
 			Scope: b.m.Scope(true), PID: 100,
-			Call: &sim.Call{Context: background, Argv: []string{"sh"}, Dir: "/etc/sysconfig/network-scripts",
+			Call: &sim.Call{Context: ctx, Argv: []string{"sh"}, Dir: "/etc/sysconfig/network-scripts",
 				Env:   func(name string) string { return env[name] },
 				Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: &b.console},
 			After: func(name, value string) { all[name] = value },
 		}
 		sh.Run(strings.NewReader(data), f, nil)
+		cancel()
 	}
 	return all
 }
