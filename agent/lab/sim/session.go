@@ -140,9 +140,9 @@ type lock struct {
 
 // Lock takes a lock for whoever uses the Machine itself as a Host: until it
 // is released or the machine reboots.
-func (m *Machine) Lock(_ context.Context, path, holder string) (release func(), err error) {
+func (m *Machine) Lock(_ context.Context, path, holder string) (func(), error) {
 	_, exit := m.Start() // kill -0 of the number in the file finds it
-	release, err = m.lock(nil, path, holder)
+	release, err := m.lock(nil, path, holder)
 	if err != nil {
 		exit()
 		return nil, err
