@@ -22,6 +22,9 @@ const (
 // straight, and templates in host labels, which it keeps, are masked, since
 // the language knows none there. ok is false where the parser must not see it.
 func (l *loader) guard(path string, src []byte) (masked []byte, ok bool) {
+	if shallow(src) {
+		return src, true
+	}
 	tokens, _ := hclsyntax.LexConfig(src, path, hcl.InitialPos)
 	if at, why := tooDeep(tokens); why != "" {
 		l.code(inventory.CodeNesting, at, "%s", why)
