@@ -139,7 +139,6 @@ func (p *program) parse(args []string) (request, error) {
 		return r, err
 	}
 	named := map[string]byte{}
-	realServer := ""
 	for _, s := range list {
 		if _, twice := named[s.name]; twice {
 			return r, fail("multiple '%s' options specified", s.name)
@@ -182,7 +181,6 @@ func (p *program) parse(args []string) (request, error) {
 				return r, err
 			}
 		case 'r':
-			realServer = s.arg
 			addr, port, hasPort, ok := p.service(s.arg)
 			if !ok {
 				return r, fail("illegal real server address[:port] specified")
@@ -233,11 +231,11 @@ func (p *program) parse(args []string) (request, error) {
 			r.table = s.long
 		}
 	}
-	return r, r.check(named, realServer)
+	return r, r.check(named)
 }
 
 // check is generic_opt_check and what follows it in process_options.
-func (r *request) check(named map[string]byte, realServer string) error {
+func (r *request) check(named map[string]byte) error {
 	long := map[byte]string{
 		'A': "add-service", 'E': "edit-service", 'D': "delete-service", 'C': "flush", 'L': "list",
 		'a': "add-server", 'e': "edit-server", 'd': "delete-server", 'R': "restore", 'S': "save", 'v': "version",
@@ -288,7 +286,6 @@ func (r *request) check(named map[string]byte, realServer string) error {
 			r.dest.Port = k.Port // whatever was asked for
 		}
 	}
-	_ = realServer
 	return nil
 }
 
