@@ -55,7 +55,7 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 	}
 	f.SkipUnreachable = flags.skipUnreachable
 	p.start()
-	out, err := f.Converge(ctx, func(found []fleet.Finding) error {
+	out, err := f.Converge(ctx, func(found []fleet.Finding) (bool, error) {
 		p.stop()
 		defer p.start()
 		return approve(g, found, flags.yes)
@@ -73,9 +73,9 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 
 // approve shows what will be changed, and asks where somebody is there to
 // answer.
-func approve(g *globals, found []fleet.Finding, yes bool) error {
+func approve(g *globals, found []fleet.Finding, yes bool) (asked bool, err error) {
 	if yes || g.json || !isTerminal(g.in) {
-		return nil
+		return false, nil
 	}
 	pr := newPrinter(g, false)
 	pr.findings(found)
@@ -88,13 +88,13 @@ func approve(g *globals, found []fleet.Finding, yes bool) error {
 	fmt.Fprintf(g.err, "Change %s? [y/N] ", count(n, "host"))
 	answer, err := bufio.NewReader(g.in).ReadString('\n')
 	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+		return false, fmt.Errorf("read the answer: %w", err)
 	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
-		return nil
+		return true, nil
 	}
-	return fleet.ErrDeclined
+	return true, fleet.ErrDeclined
 }
 
 // jsonResult is what became of one host, for programs.

@@ -109,12 +109,16 @@ func take(o option, word string, args []string) (value string, has bool, rest []
 // with the defaults of ipvsadm: scheduler wlc, 300 seconds of persistence,
 // gatewaying, weight 1. Addresses must be numbers; a port may be one of the
 // well-known names that `ipvsadm -S` writes without -n.
-func ParseArgs(args []string) (Edit, error) {
+func ParseArgs(args []string) (Edit, error) { return parseArgs(args, false) }
+
+// parseArgs reads what somebody asks for or, with saved, what ipvsadm says that
+// there is.
+func parseArgs(args []string, saved bool) (Edit, error) {
 	set, err := split(args)
 	if err != nil {
 		return Edit{}, err
 	}
-	p := parser{e: Edit{Service: Service{Scheduler: "wlc"}, Dest: Destination{Method: DR, Weight: 1}}}
+	p := parser{saved: saved, e: Edit{Service: Service{Scheduler: "wlc"}, Dest: Destination{Method: DR, Weight: 1}}}
 	seen := map[string]bool{}
 	for _, s := range set {
 		if seen[s.name] {
@@ -130,6 +134,7 @@ func ParseArgs(args []string) (Edit, error) {
 
 type parser struct {
 	e         Edit
+	saved     bool // by -S, which says what there is
 	service   bool // one was named
 	dest      string
 	destPort  bool
@@ -270,8 +275,10 @@ func (p *parser) finish() (Edit, error) {
 	}
 	e.Dest.DestKey = DestKey{addr, uint16(max(port, 0))}
 	// As ipvsadm does: no port means the service's, and with gatewaying and
-	// tunnelling it is the service's whatever was said.
-	if port < 0 || (e.Verb != DeleteDest && sv.Key.Mark == 0 && e.Dest.Method != NAT) {
+	// tunnelling it is the service's whatever was said. What it saves is
+	// another matter: a Local real server is written as gatewaying, with the
+	// port that it has.
+	if port < 0 || (!p.saved && e.Verb != DeleteDest && sv.Key.Mark == 0 && e.Dest.Method != NAT) {
 		e.Dest.Port = sv.Key.Port
 	}
 	e.Service = Service{Key: sv.Key}
@@ -376,7 +383,9 @@ func (s *Service) parseMask(text string) error {
 
 // ParseRule reads one line for ipvsadm -R; ok is false for a blank line or a
 // comment. A leading word "ipvsadm" is passed over, as ipvsadm does.
-func ParseRule(line string) (e Edit, ok bool, err error) {
+func ParseRule(line string) (e Edit, ok bool, err error) { return parseRule(line, false) }
+
+func parseRule(line string, saved bool) (e Edit, ok bool, err error) {
 	line, _, _ = strings.Cut(line, "#")
 	words := strings.Fields(line)
 	if len(words) > 0 && words[0] == "ipvsadm" {
@@ -385,18 +394,20 @@ func ParseRule(line string) (e Edit, ok bool, err error) {
 	if len(words) == 0 {
 		return Edit{}, false, nil
 	}
-	e, err = ParseArgs(words)
+	e, err = parseArgs(words, saved)
 	return e, err == nil, err
 }
 
-// ParseRules reads the output of `ipvsadm -Sn`.
+// ParseRules reads the output of `ipvsadm -Sn`. Each real server has the port
+// that is written, where ParseRule takes the service's for gatewaying and
+// tunnelling.
 func ParseRules(text []byte) ([]Service, error) {
 	var out []Service
 	at := map[Key]int{}
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		n++
-		e, ok, err := ParseRule(line)
+		e, ok, err := parseRule(line, true)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}

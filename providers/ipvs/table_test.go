@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +28,37 @@ type program struct {
 	host.Host
 	table ipvs.Memory
 	log   []string
-	fails map[string]error // by arguments
+	fails map[string]error  // by arguments
+	files map[string]string // nil: it does not say what it has loaded
+}
+
+func (p *program) ReadFile(_ context.Context, path string) (host.File, error) {
+	text, ok := p.files[path]
+	if !ok {
+		return host.File{}, fs.ErrNotExist
+	}
+	return host.File{Path: path, Mode: 0o444, Data: []byte(text)}, nil
+}
+
+// A look must not load the module: ipvsadm does, also to read.
+func TestToolAsksOnlyAKernelThatHasIPVS(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+		asks  bool
+	}{
+		{"not loaded", map[string]string{"/proc/modules": "ip_vs_x 1 0\nxip_vs 1 0\n"}, false},
+		{"loaded first", map[string]string{"/proc/modules": "ip_vs 180 0 - Live\n"}, true},
+		{"loaded later", map[string]string{"/proc/modules": "tun 1 0\nip_vs 180 0 - Live\n"}, true},
+		{"built in", map[string]string{"/proc/modules": "", "/proc/net/ip_vs": "IP Virtual Server\n"}, true},
+		{"a kernel without modules", nil, true},
+	} {
+		p := &program{files: tt.files}
+		got, err := ipvs.NewTool(p).Dump(context.Background())
+		if err != nil || len(got) != 0 || (len(p.log) > 0) != tt.asks {
+			t.Errorf("%s: %v, %v, ran %q", tt.name, got, err, p.log)
+		}
+	}
 }
 
 func (p *program) Run(ctx context.Context, cmd host.Cmd) (host.Result, error) {
@@ -108,7 +139,7 @@ func TestToolReadsWhatSaveLeavesOut(t *testing.T) {
 	p := &program{}
 	p.table.Services = ipvstest.Rules(t, `
 -A -t 192.0.2.1:80 -s wlc
--a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1
+-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 1
 -a -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w 1 -x 9 -y 4`)
 	p.table.Services[0].Dests[0].Method = ipvs.Local
 	p.table.Services[0].Dests[1].Active = 5
@@ -118,8 +149,8 @@ func TestToolReadsWhatSaveLeavesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := got[0].Dests
-	if d[0].Method != ipvs.Local {
-		t.Errorf("the director's own address has method %q", d[0].Method)
+	if d[0].Method != ipvs.Local || d[0].Port != 8080 {
+		t.Errorf("the director's own address: %+v", d[0])
 	}
 	if d[1].Upper != 9 || d[1].Lower != 4 || d[1].Active != 5 || d[1].Inactive != 6 {
 		t.Errorf("got %+v", d[1])

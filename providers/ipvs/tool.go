@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -16,6 +17,26 @@ import (
 // A Tool is the table of a host that is reached by argv alone: ipvsadm(8).
 type Tool struct{ h host.Host }
 
+// unloaded says whether the kernel is sure to have no ip_vs now: it tells what
+// it has loaded, ip_vs is not among it, nor is it built in (ip_vs_ctl.c makes
+// /proc/net/ip_vs either way).
+func (t *Tool) unloaded(ctx context.Context) (bool, error) {
+	modules, err := t.h.ReadFile(ctx, "/proc/modules")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("read /proc/modules: %w", err)
+	case bytes.HasPrefix(modules.Data, []byte("ip_vs ")), bytes.Contains(modules.Data, []byte("\nip_vs ")):
+		return false, nil
+	}
+	_, err = t.h.ReadFile(ctx, "/proc/net/ip_vs")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("read /proc/net/ip_vs: %w", err)
+	}
+	return err != nil, nil
+}
+
 // NewTool gives the table of h through its ipvsadm.
 func NewTool(h host.Host) *Tool { return &Tool{h} }
 
@@ -23,9 +44,12 @@ func NewTool(h host.Host) *Tool { return &Tool{h} }
 // counts of connections from `-Ln --thresholds`, and, where a real server
 // could be one, which are Local from `-Ln` (-Sn writes them as gatewaying).
 //
-// The commands read only, but ipvsadm loads the ip_vs module where the kernel
-// has it and had not loaded it yet.
+// ipvsadm loads the ip_vs module where the kernel has not loaded it yet, even
+// to read; a look must change nothing, so such a kernel is not asked.
 func (t *Tool) Dump(ctx context.Context) ([]Service, error) {
+	if unloaded, err := t.unloaded(ctx); err != nil || unloaded {
+		return nil, err
+	}
 	text, err := t.read(ctx, "-Sn")
 	if err != nil || text == nil {
 		return nil, err

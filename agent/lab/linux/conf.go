@@ -188,6 +188,9 @@ func (k kernel) file(p string) (string, bool) {
 		}
 		return b.String(), true
 	}
+	if p == "/proc/net/ip_vs" && k.Modules["ip_vs"] {
+		return "IP Virtual Server version 1.2.1 (size=4096)\n", true
+	}
 	rest, ok := strings.CutPrefix(p, "/proc/sys/")
 	if !ok {
 		return "", false

@@ -51,10 +51,11 @@ var ErrPreflight = errors.New("nothing was changed")
 var ErrDeclined = errors.New("declined")
 
 // Converge makes the fleet so. Approve, where it is not nil, is shown what
-// preflight found and ends the run with its error. An error means that nothing
+// preflight found and ends the run with its error; asked says that a person
+// agreed to these very operations, so that others are refused. An error means that nothing
 // was changed anywhere; everything else is in the Outcome. Cancelling ctx
 // stops the run between transactions, never within one.
-func (f *Fleet) Converge(ctx context.Context, approve func([]Finding) error) (Outcome, error) {
+func (f *Fleet) Converge(ctx context.Context, approve func([]Finding) (asked bool, err error)) (Outcome, error) {
 	members, err := f.members()
 	if err != nil {
 		return Outcome{}, err
@@ -80,12 +81,13 @@ func (f *Fleet) Converge(ctx context.Context, approve func([]Finding) error) (Ou
 	if len(r.changing()) == 0 {
 		return r.outcome(), nil
 	}
+	asked := false
 	if approve != nil {
-		if err := approve(found); err != nil {
+		if asked, err = approve(found); err != nil {
 			return r.outcome(), err
 		}
 	}
-	if err := r.begin(ctx, approve != nil); err != nil {
+	if err := r.begin(ctx, asked); err != nil {
 		return r.outcome(), err
 	}
 	r.begun = true

@@ -373,7 +373,7 @@ func TestLimitTakesTheDirectorAlongForThatRealServerAlone(t *testing.T) {
 
 func TestWhoDeclinesChangesNothing(t *testing.T) {
 	w := newWorld(t)
-	out, err := newFleet(w).Converge(context.Background(), func([]Finding) error { return ErrDeclined })
+	out, err := newFleet(w).Converge(context.Background(), func([]Finding) (bool, error) { return true, ErrDeclined })
 	if !errors.Is(err, ErrDeclined) || out.Begun || w.index("begin lb") >= 0 {
 		t.Errorf("%v, begun %v, log %q", err, out.Begun, w.log)
 	}
