@@ -39,8 +39,7 @@ func (h *Host) failed(op, p string, err error) error {
 	return &fs.PathError{Op: op, Path: p, Err: err}
 }
 
-// ReadFile reads the file that path leads to. RealPath resolves links with
-// OpenSSH's server; one that leaves them alone gives the path as it is.
+// ReadFile reads the file that path leads to.
 func (h *Host) ReadFile(ctx context.Context, p string) (host.File, error) {
 	c, err := h.files()
 	if err != nil {
@@ -101,27 +100,41 @@ func (h *Host) read(c *sftp.Client, p string) (host.File, error) {
 // have no size to go by.
 type onlyReader struct{ io.Reader }
 
-// resolve follows the links of p.
+// resolve follows the links of p. It asks for every folder on the way at once:
+// realpath of SFTP, by which one question would do, only cleans the path on
+// some servers.
 func (h *Host) resolve(c *sftp.Client, p string) (string, error) {
-	real, err := c.RealPath(p)
-	if err != nil {
-		return "", h.failed("realpath", p, err)
-	}
-	// A server that only cleans the path is caught by the last element being
-	// a link still.
+	p = path.Clean(p)
 	for range 20 {
-		info, err := c.Lstat(real)
-		if err != nil || info.Mode()&fs.ModeSymlink == 0 {
-			return real, nil
+		var ways []string
+		for w := p; w != "/" && w != "."; w = path.Dir(w) {
+			ways = append(ways, w)
 		}
-		target, err := c.ReadLink(real)
+		slices.Reverse(ways)
+		infos := make([]os.FileInfo, len(ways))
+		errs := make([]error, len(ways))
+		var wg sync.WaitGroup
+		for i := range ways {
+			wg.Go(func() { infos[i], errs[i] = c.Lstat(ways[i]) })
+		}
+		wg.Wait()
+		i := slices.IndexFunc(infos, func(f os.FileInfo) bool { return f != nil && f.Mode()&fs.ModeSymlink != 0 })
+		if i < 0 {
+			for k, err := range errs {
+				if err != nil {
+					return "", h.failed("lstat", ways[k], err)
+				}
+			}
+			return p, nil
+		}
+		target, err := c.ReadLink(ways[i])
 		if err != nil {
-			return "", h.failed("readlink", real, err)
+			return "", h.failed("readlink", ways[i], err)
 		}
 		if !path.IsAbs(target) {
-			target = path.Join(path.Dir(real), target)
+			target = path.Join(path.Dir(ways[i]), target)
 		}
-		real = target
+		p = path.Join(target, strings.TrimPrefix(p, ways[i]))
 	}
 	return "", &fs.PathError{Op: "readlink", Path: p, Err: syscall.ELOOP}
 }

@@ -16,9 +16,13 @@ import (
 
 // lockScript takes the lock and holds it for as long as its input stays open.
 // The lock is a folder, since mkdir is what an old shell can do atomically;
-// in it are its holder's pid, asked with kill -0, and name. The one group is
-// read whole before it runs, so that "read" gets what comes after it. Its
-// arguments: the folder, the file by which agents lock, the holder.
+// in it are its holder's pid, asked with kill -0, and name. One whose holder is
+// dead is taken away by whoever has made the folder LOCK.take, and by nobody
+// else, so that a lock that is new is never taken for the old one; one without
+// a pid (its maker was killed, or FreeBSD has booted, which empties /var/run
+// of files and keeps the folders) once it has been so for a while. The one
+// group is read whole before it runs, so that "read" gets what comes after it.
+// Its arguments: the folder, the file by which agents lock, the holder.
 const lockScript = `{
 umask 077
 lock=$1 file=$2 who=$3
@@ -36,28 +40,37 @@ tries=0
 until mkdir "$lock" 2>/dev/null; do
 	tries=` + "`expr $tries + 1`" + `
 	if test $tries -gt 9; then
+		rmdir "$lock.take" 2>/dev/null
 		mkdir "$lock"
 		exit 1
 	fi
 	pid=` + "`cat \"$lock/pid\" 2>/dev/null`" + `
-	if test -z "$pid" && test $tries -lt 4; then
-		sleep 1
-		continue
-	fi
 	if test -n "$pid" && kill -0 "$pid" 2>/dev/null; then
 		echo taken
 		cat "$lock/holder"
 		exit 0
 	fi
-	mv "$lock" "$lock.$$" 2>/dev/null || continue
-	now=` + "`cat \"$lock.$$/pid\" 2>/dev/null`" + `
-	if test "X$now" != "X$pid"; then
-		mv "$lock.$$" "$lock"
+	if test -z "$pid" && test $tries -lt 4; then
+		sleep 1
 		continue
 	fi
-	rm -rf "$lock.$$"
+	if mkdir "$lock.take" 2>/dev/null; then
+		now=` + "`cat \"$lock/pid\" 2>/dev/null`" + `
+		if test "X$now" = "X$pid"; then
+			test -z "$pid" || rm -f "$lock/pid" "$lock/holder"
+			rmdir "$lock" 2>/dev/null
+		fi
+		rmdir "$lock.take"
+	else
+		sleep 1
+	fi
 done
 echo "$who" >"$lock/holder" && echo $$ >"$lock/pid" || exit 1
+if test "` + "`cat \"$lock/pid\"`" + `" != $$; then
+	echo taken
+	cat "$lock/holder"
+	exit 0
+fi
 echo held
 read line
 rm -rf "$lock"
