@@ -17,11 +17,17 @@ import (
 
 func (s *server) sftp(ch ssh.Channel) {
 	defer ch.Close()
-	h := files{s.m}
-	wire := newExtensions(ch, runsAgents(s.m.Identity))
+	ServeSFTP(s.m, ch)
+	_, _ = ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{}))
+}
+
+// ServeSFTP serves the file system of m, as the SFTP server of its system
+// would, until the client goes.
+func ServeSFTP(m *sim.Machine, rw io.ReadWriteCloser) {
+	h := files{m}
+	wire := newExtensions(rw, runsAgents(m.Identity))
 	srv := sftp.NewRequestServer(wire, sftp.Handlers{FileGet: h, FilePut: h, FileCmd: h, FileList: h}, sftp.WithStartDirectory("/root"))
 	_ = srv.Serve() // it ends when the client goes
-	_, _ = ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{}))
 }
 
 // files serves a machine's file system.

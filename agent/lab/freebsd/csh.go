@@ -55,7 +55,11 @@ func translate(m *sim.Machine, line, dir string) (string, error) {
 	if err := t.endWord(); err != nil {
 		return "", err
 	}
-	return t.out.String(), nil
+	script := t.out.String()
+	if _, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(script), ""); err != nil {
+		return "", errNotModelled
+	}
+	return script, nil
 }
 
 type translator struct {

@@ -1,11 +1,13 @@
 package freebsd
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/agent/lab/unix"
@@ -28,13 +30,22 @@ func (s system) source(m *sim.Machine, files ...string) (v vars, ok bool) {
 		script.WriteString("\n")
 	}
 	v = vars{}
-	shell := &unix.Shell{
-		Scope: m.Scope(true),
-		Call:  &sim.Call{Argv: []string{"/bin/sh"}},
-		After: func(name, value string) { v[name] = value; ok = true },
-	}
+	shell, done := bootShell(m)
+	defer done()
+	shell.After = func(name, value string) { v[name] = value; ok = true }
 	exit := shell.Run(strings.NewReader(s.era.defaults()+script.String()+":\n"), "/etc/rc.conf", nil)
 	return v, ok && exit == 0
+}
+
+// bootShell is the shell of the boot scripts. One that does not end, such as a
+// loop in rc.conf, would keep a real machine from booting; here it is stopped,
+// and counts as one that gave up.
+func bootShell(m *sim.Machine) (*unix.Shell, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	return &unix.Shell{
+		Scope: m.Scope(true),
+		Call:  &sim.Call{Context: ctx, Argv: []string{"/bin/sh"}},
+	}, cancel
 }
 
 // rcFiles are read by every script, then each script's own below rc.conf.d.
@@ -212,10 +223,8 @@ func (r rc) interfaces() []string {
 // start brings one interface up: start_if.IF, ifconfig_IF, the aliases.
 func (r rc) start(dev string) {
 	if f, err := r.m.FS.ReadFile("/etc/start_if." + dev); err == nil {
-		shell := &unix.Shell{
-			Scope: r.m.Scope(true),
-			Call:  &sim.Call{Argv: []string{"/bin/sh"}},
-		}
+		shell, done := bootShell(r.m)
+		defer done()
 		shell.Run(strings.NewReader(string(f.Data)+"\n"), "/etc/start_if."+dev, nil)
 	}
 	if r.era.scripts() == scripts6 {

@@ -139,12 +139,13 @@ func (p *ifconfigCall) show(l *sim.Link, af string) {
 }
 
 // addresses prints them family by family, the one first that came first
-// (sortifaddrs in ifconfig.c).
+// (sortifaddrs in ifconfig.c); old ifconfigs put IPv6 first, as every page that
+// quotes them shows.
 func (p *ifconfigCall) addresses(l *sim.Link, af string) {
 	if len(l.Addrs) == 0 {
 		return
 	}
-	six := l.Addrs[0].Prefix.Addr().Is6()
+	six := l.Addrs[0].Prefix.Addr().Is6() || p.era.scripts() == scripts6
 	for _, want := range []bool{six, !six} {
 		if af == "inet" && want || af == "inet6" && !want {
 			continue

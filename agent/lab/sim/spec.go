@@ -40,6 +40,9 @@ func (s Spec) Lay(f *FS) error {
 		switch {
 		case file.Mode.IsDir():
 			f.MkdirAll(p)
+			if err := f.Chmod(p, file.Mode); err != nil {
+				return fmt.Errorf("lay the base tree: %w", err)
+			}
 		case file.Mode&fs.ModeSymlink != 0:
 			f.Link(p, string(file.Data))
 		}
