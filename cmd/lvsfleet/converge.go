@@ -136,10 +136,10 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 		}
 		fmt.Fprintln(g.out, line)
 		for _, n := range r.Report.Notes {
-			fmt.Fprintf(g.out, "    %s %s\n", paint.yellow("note"), printable(n))
+			fmt.Fprintf(g.out, "    %s %s\n", paint.yellow("note"), hanging(n, 9))
 		}
 		if r.Err != nil {
-			fmt.Fprintf(g.out, "    %s %s\n", paint.red("error"), printable(r.Err.Error()))
+			fmt.Fprintf(g.out, "    %s %s\n", paint.red("error"), hanging(r.Err.Error(), 10))
 		}
 	}
 	var parts []string

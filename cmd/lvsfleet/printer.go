@@ -141,7 +141,7 @@ func (p *printer) finding(w io.Writer, f fleet.Finding) {
 		}
 	}
 	if f.Err != nil {
-		fmt.Fprintf(&b, "  %s %s\n", p.paint.red("error"), printable(f.Err.Error()))
+		fmt.Fprintf(&b, "  %s %s\n", p.paint.red("error"), hanging(f.Err.Error(), 8))
 	}
 	if b.Len() == 0 {
 		return
@@ -165,6 +165,11 @@ func (p *printer) diff(b *strings.Builder, text string) {
 		}
 		fmt.Fprintf(b, "    %s\n", line)
 	}
+}
+
+// hanging gives text of several lines with all but the first indented.
+func hanging(s string, indent int) string {
+	return strings.ReplaceAll(strings.TrimRight(printable(s), "\n"), "\n", "\n"+strings.Repeat(" ", indent))
 }
 
 // printable keeps what a host wrote from steering the terminal.

@@ -58,9 +58,9 @@ func (p *progress) observe(e fleet.Event) {
 	}
 	switch {
 	case e.Error != "":
-		fmt.Fprintf(p.w, "%s: %s: %s\n", e.Host, what, printable(e.Error))
+		fmt.Fprintf(p.w, "%s: %s: %s\n", e.Host, what, hanging(e.Error, 4))
 	case e.Phase == "do" || e.Phase == "undo" || e.Phase == "commit" || e.Phase == "settle":
-		fmt.Fprintf(p.w, "%s: %s\n", e.Host, printable(what))
+		fmt.Fprintf(p.w, "%s: %s\n", e.Host, hanging(what, 4))
 	}
 }
 

@@ -50,6 +50,7 @@ func New(spec sim.Spec) *sim.Machine {
 		panic(fmt.Sprintf("lab: %s: %v", spec.Name, err)) // a mistake in the lab: /etc was just emptied
 	}
 	m.FS.Live = func(p string) (string, bool) { return kernel{Net: m.Net, era: e}.file(p) }
+	m.FS.MkdirAll("/proc/net") // where those files are: who resolves a path looks at each folder
 	m.Commands = unix.Commands()
 	for name, c := range map[string]sim.Command{
 		"ip": ip(e), "sysctl": sysctl(e), "modprobe": modprobe(e), "lsmod": lsmod, "chkconfig": chkconfig,
