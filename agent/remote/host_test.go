@@ -16,8 +16,21 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
 )
 
+// loginShells are the login shells to test with: /bin/sh, and what
+// LVSFLEET_LOGIN_SHELLS names ("/bin/csh:/bin/tcsh"), since not every machine
+// has a csh.
+func loginShells() []string {
+	return append([]string{"/bin/sh"}, filepath.SplitList(os.Getenv("LVSFLEET_LOGIN_SHELLS"))...)
+}
+
 func TestHostConforms(t *testing.T) {
-	s := startServer(t, nil)
+	for _, shell := range loginShells() {
+		t.Run(shell, func(t *testing.T) { conforms(t, shell) })
+	}
+}
+
+func conforms(t *testing.T, shell string) {
+	s := startServer(t, func(s *server) { s.shell = shell })
 	conn := s.connect(t)
 	hosttest.Conformance(t, func(t *testing.T) hosttest.Subject {
 		h := NewHost("rs1", conn)
@@ -27,7 +40,13 @@ func TestHostConforms(t *testing.T) {
 }
 
 func TestHostCommands(t *testing.T) {
-	s := startServer(t, nil)
+	for _, shell := range loginShells() {
+		t.Run(shell, func(t *testing.T) { commands(t, shell) })
+	}
+}
+
+func commands(t *testing.T, shell string) {
+	s := startServer(t, func(s *server) { s.shell = shell })
 	h := NewHost("rs1", s.connect(t))
 	for name, c := range map[string]struct {
 		cmd            host.Cmd

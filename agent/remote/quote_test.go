@@ -42,7 +42,7 @@ func TestQuote(t *testing.T) {
 }
 
 // FuzzQuote holds quote to what a shell's parser makes of it, and now and then
-// to what the shell of this machine does.
+// to what the login shells of this machine do.
 func FuzzQuote(f *testing.F) {
 	for _, s := range []string{"", "a b", "it's", "!1", `\`, `\'`, `'\''`, "$HOME", "`x`", "a;b&c|d", "#x", "~", "{a,b}", "[a]*?", "-n", "=x", "%1", "\x80\xff", "\r", "\x1b"} {
 		f.Add(s, "x")
@@ -78,11 +78,13 @@ func FuzzQuote(f *testing.F) {
 			same(t, line, args, got)
 		}
 		if !parses || len(a)%16 == 3 {
-			out, err := exec.CommandContext(context.Background(), "/bin/sh", "-c", `exec printf '%s\0' `+line).Output()
-			if err != nil {
-				t.Fatalf("%s: %v", line, err)
+			for _, shell := range loginShells() {
+				out, err := exec.CommandContext(context.Background(), shell, "-c", `exec /usr/bin/printf '%s\0' `+line).Output()
+				if err != nil {
+					t.Fatalf("%s: %s: %v", shell, line, err)
+				}
+				same(t, line, args, strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"))
 			}
-			same(t, line, args, strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"))
 		}
 	})
 }
