@@ -123,7 +123,8 @@ func prefixRoute(l *sim.Link, a sim.Addr) netip.Prefix {
 // that it comes last.
 func (k kernel) addAddr(l *sim.Link, a sim.Addr) error {
 	if a.Prefix.Addr().Is6() {
-		return k.addAddr6(l, a)
+		k.addAddr6(l, a)
+		return nil
 	}
 	if l.Kind == sim.IPTunnel && !a.Peer.IsValid() {
 		return edestaddrreq
@@ -147,15 +148,16 @@ func (k kernel) addAddr(l *sim.Link, a sim.Addr) error {
 	return nil
 }
 
-func (k kernel) addAddr6(l *sim.Link, a sim.Addr) error {
+// addAddr6 keeps the place of an address that is there, and takes IFDISABLED
+// away (transcript 15-ipv6).
+func (k kernel) addAddr6(l *sim.Link, a sim.Addr) {
 	if i := index(l, a.Prefix.Addr()); i >= 0 {
 		l.Addrs[i] = a
-		return nil
+		return
 	}
 	l.Addrs = append(l.Addrs, a)
 	l.Flags[ifdisabled] = false
 	k.up(l)
-	return nil
 }
 
 func index(l *sim.Link, addr netip.Addr) int {

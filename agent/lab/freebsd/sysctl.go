@@ -156,6 +156,6 @@ func (s system) started(m *sim.Machine) {
 	}
 	m.Net.Sysctls["hw.machine_arch"] = m.Identity.Machine
 	if host.Older(s.spec.Release, 13, 0, 0) {
-		m.Net.Modules["if_gif"] = true // in GENERIC, as [G] has it
+		m.Net.Modules["if_gif"] = true // in GENERIC then; later loaded when a gif is made
 	}
 }
