@@ -40,8 +40,8 @@ func Load(path string, in Input) *Result {
 		sources: l.sources, secrets: l.secrets.sorted(),
 	}
 	for i := range r.Diags {
-		r.Diags[i].Summary = l.secrets.redact(r.Diags[i].Summary)
-		r.Diags[i].Detail = l.secrets.redact(r.Diags[i].Detail)
+		r.Diags[i].Summary = redact(r.Diags[i].Summary, r.secrets)
+		r.Diags[i].Detail = redact(r.Diags[i].Detail, r.secrets)
 	}
 	if !r.Failed() {
 		r.Site = site

@@ -368,3 +368,20 @@ func TestColor(t *testing.T) {
 		}
 	}
 }
+
+func TestManyAlikeAtOnePlace(t *testing.T) {
+	r := load(t, hclfile.Input{}, map[string]string{"site.hcl": small + service + `
+host "h${each.key}" {
+  for_each = toset([for i in range(100) : tostring(i)])
+  os       = "linux"
+  roles    = ["wbe"]
+  address  = "192.168.0.1"
+}
+`})
+	if len(r.Diags) != 100 {
+		t.Errorf("%d diagnostics, want one for each host", len(r.Diags))
+	}
+	if got := text(t, r); strings.Count(got, "Error:") != 5 || !strings.Contains(got, "And 95 more of these at site.hcl line 28.") {
+		t.Error(got)
+	}
+}

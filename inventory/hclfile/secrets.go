@@ -54,8 +54,6 @@ func (s secrets) sorted() []string {
 	})
 }
 
-func (s secrets) redact(text string) string { return redact(text, s.sorted()) }
-
 // redact hides the secrets in text. One of up to three characters, which may
 // be a part of any word, is hidden where it stands in quotes.
 func redact(text string, secrets []string) string {

@@ -25,8 +25,19 @@ import (
 func (r *Result) Write(w io.Writer, width int, color bool) error {
 	out := bufio.NewWriter(w)
 	t := textWriter{r: r, out: out, width: width, color: color, lines: map[string][]int{}}
+	alike := map[diagKey]int{}
+	for _, d := range r.Diags {
+		alike[diagKey{d.Summary, d.Subject}]++
+	}
+	shown := map[diagKey]int{}
 	for i := range r.Diags {
-		t.write(&r.Diags[i])
+		d := &r.Diags[i]
+		k := diagKey{d.Summary, d.Subject}
+		if shown[k]++; shown[k] <= maxAlike || d.Subject.File == "" {
+			t.write(d)
+		} else if shown[k] == maxAlike+1 {
+			fmt.Fprintf(t.out, "And %d more of these at %s line %d.\n\n", alike[k]-maxAlike, d.Subject.File, d.Subject.StartLine)
+		}
 	}
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("write diagnostics: %w", err)
@@ -46,6 +57,10 @@ type textWriter struct {
 // maxContexts bounds how many diagnostics name the block that they stand in:
 // it is looked for among all blocks of the file.
 const maxContexts = 500
+
+// maxAlike bounds how often one rule is shown to be broken at one place: a
+// line of a for_each may be wrong for thousands of hosts.
+const maxAlike = 5
 
 // maxSnippet bounds the lines of source that one diagnostic shows.
 const maxSnippet = 6
