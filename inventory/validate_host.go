@@ -2,21 +2,13 @@ package inventory
 
 import (
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 )
 
-var (
-	namePattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$`)
-	devicePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]*$`)
-	dnsPattern    = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?$`)
-	digitsAndDots = regexp.MustCompile(`^[0-9.]+$`)
-)
-
 // name judges the name of an element; it stands in the block's header.
 func (c *checker) name(kind, name string, at Range) {
-	if !namePattern.MatchString(name) {
+	if !isName(name) {
 		c.report(CodeName, at, "The %s %q: a name is letters, digits, \".\", \"_\" and \"-\", beginning with a letter or digit, at most 253.", kind, name)
 	}
 }
@@ -127,7 +119,7 @@ func (c *checker) hostAddress(h *Host) {
 		if a.IsUnspecified() || a.IsMulticast() {
 			c.report(CodeAddress, h.Src.Attr("address"), "No host has the address %s.", a)
 		}
-	} else if !dnsPattern.MatchString(h.Address) || len(h.Address) > 253 || digitsAndDots.MatchString(h.Address) {
+	} else if !isHostName(h.Address) {
 		hint := AddrHint(h.Address)
 		if strings.Contains(h.Address, "/") {
 			hint = "the length of its network belongs to the interface."
@@ -160,7 +152,7 @@ func (c *checker) device(os OS, name string, at Range) {
 		limit = 31 // LIFNAMSIZ less its end: net/if.h
 	}
 	switch {
-	case devicePattern.MatchString(name) && len(name) <= limit:
+	case isDevice(name) && len(name) <= limit:
 	case strings.Contains(name, ":"):
 		c.report(CodeDevice, at, "%q is an alias, not an interface. Name the interface %q; lvsfleet makes the aliases for VIPs.", name, name[:strings.IndexByte(name, ':')])
 	default:
