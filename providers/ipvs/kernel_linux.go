@@ -51,7 +51,7 @@ const receiveBuffer = 64 << 10
 // Dump reads the table: one request for the services, one for the real
 // servers of each. Only what belongs to the rules is decoded.
 func (k *kernel) Dump(ctx context.Context) ([]Service, error) {
-	c, err := k.dial(ctx)
+	c, err := k.dial(ctx, false)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil // no ip_vs in this kernel: no services
 	}
@@ -100,14 +100,14 @@ func (k *kernel) Apply(ctx context.Context, edits []Edit) error {
 			return &EditError{Index: i, Edit: e, Err: err}
 		}
 	}
-	c, err := k.dial(ctx)
+	c, err := k.dial(ctx, true)
 	if errors.Is(err, unix.ENOENT) {
 		// moby/ipvs asks modprobe for ip_vs. Not before: it remembers for
 		// good that the kernel had none.
 		var h *moby.Handle
 		if h, err = moby.New(""); err == nil {
 			h.Close()
-			c, err = k.dial(ctx)
+			c, err = k.dial(ctx, true)
 		}
 	}
 	if errors.Is(err, unix.ENOENT) {
@@ -152,33 +152,42 @@ type conversation struct {
 }
 
 // dial opens a link and asks for IPVS' generic netlink family: ENOENT, where
-// the kernel has no ip_vs.
-func (k *kernel) dial(ctx context.Context) (*conversation, error) {
+// the kernel has no ip_vs, or, unless load is set, has not loaded it yet.
+func (k *kernel) dial(ctx context.Context, load bool) (*conversation, error) {
 	l, err := k.open()
 	if err != nil {
 		return nil, fmt.Errorf("open a netlink socket: %w", err)
 	}
 	c := &conversation{link: l, buf: make([]byte, receiveBuffer)}
-	if c.family, err = c.askFamily(ctx); err != nil {
+	if c.family, err = c.askFamily(ctx, load); err != nil {
 		_ = c.close()
 		return nil, fmt.Errorf("ask for the netlink family IPVS: %w", err)
 	}
 	return c, nil
 }
 
-func (c *conversation) askFamily(ctx context.Context) (uint16, error) {
+// askFamily asks for the family by name, upon which a kernel may load the
+// module (net/netlink/genetlink.c, ctrl_getfamily; ip_vs of Linux 6.1 has the
+// alias for it), or looks for it among those that there are: a look must
+// change nothing.
+func (c *conversation) askFamily(ctx context.Context, load bool) (uint16, error) {
 	c.seq++
-	if err := c.send(familyRequest(c.seq)); err != nil {
+	if err := c.send(familyRequest(c.seq, load)); err != nil {
 		return 0, err
 	}
 	var id uint16
 	err := c.answers(ctx, c.seq, func(m message) (bool, error) {
-		if m.Type == unix.NLMSG_ERROR {
+		switch m.Type {
+		case unix.NLMSG_ERROR:
 			return true, m.errno()
+		case unix.NLMSG_DONE:
+			return true, nil
 		}
-		var err error
-		id, err = decodeFamily(m.body)
-		return true, err
+		n, name, err := decodeFamily(m.body)
+		if name == familyName {
+			id = n
+		}
+		return load, err
 	})
 	if err == nil && id == 0 {
 		err = unix.ENOENT

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,6 +29,7 @@ func NewKernel() Table { return &kernel{open: openGenl} }
 type fakeKernel struct {
 	table  *Memory
 	sends  int  // datagrams of edits
+	loads  int  // questions upon which a kernel loads ip_vs
 	absent bool // no ip_vs
 	mute   bool // never answers an edit
 	noise  bool // answers of somebody else come between
@@ -82,12 +84,7 @@ func (l *fakeLink) send(b []byte) error {
 			l.result(m.Seq-1000, unix.EBUSY)
 		}
 		if m.Type == nl.GENL_ID_CTRL {
-			if l.kernel.absent {
-				l.result(m.Seq, unix.ENOENT)
-				continue
-			}
-			a := nl.NewRtAttr(nl.GENL_CTRL_ATTR_FAMILY_ID, nl.Uint16Attr(fakeFamily))
-			l.put(nl.GENL_ID_CTRL, m.Seq, append(make([]byte, 4), a.Serialize()...))
+			l.families(m.Seq, flags&unix.NLM_F_DUMP == 0)
 			continue
 		}
 		if m.Type != fakeFamily {
@@ -112,6 +109,30 @@ func (l *fakeLink) send(b []byte) error {
 		l.kernel.sends++
 	}
 	return nil
+}
+
+// families answers for the controller: one family, which loads it, or all.
+func (l *fakeLink) families(seq uint32, load bool) {
+	family := func(id uint16, name string) {
+		a := nl.NewRtAttr(nl.GENL_CTRL_ATTR_FAMILY_ID, nl.Uint16Attr(id)).Serialize()
+		b := nl.NewRtAttr(nl.GENL_CTRL_ATTR_FAMILY_NAME, nl.ZeroTerminated(name)).Serialize()
+		l.put(nl.GENL_ID_CTRL, seq, slices.Concat(make([]byte, 4), a, b))
+	}
+	if load {
+		l.kernel.loads++
+		if l.kernel.absent {
+			l.result(seq, unix.ENOENT)
+		} else {
+			family(fakeFamily, familyName)
+		}
+		return
+	}
+	family(nl.GENL_ID_CTRL, "nlctrl")
+	if !l.kernel.absent {
+		family(fakeFamily, familyName)
+	}
+	family(fakeFamily+1, "TASKSTATS")
+	l.put(unix.NLMSG_DONE, seq, make([]byte, 4))
 }
 
 func (l *fakeLink) dump(m message) error {
@@ -220,10 +241,17 @@ func TestKernelKeepsServers(t *testing.T) {
 }
 
 func TestKernelWithoutIPVS(t *testing.T) {
-	k := fake(&fakeKernel{absent: true})
-	got, err := k.Dump(context.Background())
+	k := &fakeKernel{table: &Memory{}, absent: true}
+	got, err := fake(k).Dump(context.Background())
 	if err != nil || len(got) != 0 {
 		t.Errorf("dump: %v, %v", got, err)
+	}
+	k.absent = false
+	if _, err := fake(k).Dump(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if k.loads != 0 {
+		t.Error("a look loads ip_vs")
 	}
 }
 
@@ -310,7 +338,7 @@ func FuzzAnswers(f *testing.F) {
 	} {
 		f.Add(editRequest(fakeFamily, 1, 0, e))
 	}
-	f.Add(familyRequest(1))
+	f.Add(familyRequest(1, true))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for len(b) > 0 {
 			m, rest, err := nextMessage(b)
@@ -318,7 +346,7 @@ func FuzzAnswers(f *testing.F) {
 				return
 			}
 			_ = m.errno()
-			_, _ = decodeFamily(m.body)
+			_, _, _ = decodeFamily(m.body)
 			if nested, err := firstAttr(m.body); err == nil {
 				_, _ = decodeService(nested)
 				_, _ = decodeDest(nested, true)
@@ -359,7 +387,7 @@ func OwnNamespace(t *testing.T) {
 // HasIPVS says whether the running kernel has IPVS loaded, and may be edited.
 func HasIPVS(t *testing.T) bool {
 	t.Helper()
-	c, err := (&kernel{open: openGenl}).dial(context.Background())
+	c, err := (&kernel{open: openGenl}).dial(context.Background(), false)
 	if errors.Is(err, unix.ENOENT) {
 		return false
 	}

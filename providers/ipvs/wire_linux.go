@@ -73,9 +73,16 @@ func request(family uint16, seq uint32, flags int, cmd uint8, data ...requestDat
 	return req.Serialize()
 }
 
-// familyRequest asks the controller of generic netlink for IPVS.
-func familyRequest(seq uint32) []byte {
-	name := nl.NewRtAttr(nl.GENL_CTRL_ATTR_FAMILY_NAME, nl.ZeroTerminated("IPVS"))
+// familyName is IPVS_GENL_NAME.
+const familyName = "IPVS"
+
+// familyRequest asks the controller of generic netlink for IPVS by name, or for
+// all families that there are.
+func familyRequest(seq uint32, byName bool) []byte {
+	if !byName {
+		return request(nl.GENL_ID_CTRL, seq, unix.NLM_F_DUMP, nl.GENL_CTRL_CMD_GETFAMILY)
+	}
+	name := nl.NewRtAttr(nl.GENL_CTRL_ATTR_FAMILY_NAME, nl.ZeroTerminated(familyName))
 	return request(nl.GENL_ID_CTRL, seq, 0, nl.GENL_CTRL_CMD_GETFAMILY, name)
 }
 
@@ -276,17 +283,20 @@ func firstAttr(body []byte) ([]byte, error) {
 	return first, err
 }
 
-func decodeFamily(body []byte) (id uint16, err error) {
+func decodeFamily(body []byte) (id uint16, name string, err error) {
 	if len(body) < nl.SizeofGenlmsg {
-		return 0, errShort
+		return 0, "", errShort
 	}
 	err = eachAttr(body[nl.SizeofGenlmsg:], func(kind uint16, v []byte) error {
-		if kind == nl.GENL_CTRL_ATTR_FAMILY_ID {
+		switch kind {
+		case nl.GENL_CTRL_ATTR_FAMILY_ID:
 			return number(v, 2, func(n uint64) { id = uint16(n) })
+		case nl.GENL_CTRL_ATTR_FAMILY_NAME:
+			name = unix.ByteSliceToString(v)
 		}
 		return nil
 	})
-	return id, err
+	return id, name, err
 }
 
 // number reads a number of size bytes in the machine's order.
