@@ -63,7 +63,7 @@ func (h files) Filewrite(r *sftp.Request) (io.WriterAt, error) {
 		mode = r.Attributes().FileMode().Perm()
 	}
 	err := h.do(sim.Access{Op: "write", Path: r.Filepath}, func(f *sim.FS) error {
-		_, err := f.Stat(r.Filepath, true)
+		_, err := f.Stat(r.Filepath, !flags.Excl) // open(2): O_EXCL follows no link
 		switch {
 		case err == nil && flags.Creat && flags.Excl:
 			return fs.ErrExist

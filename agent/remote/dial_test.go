@@ -1,0 +1,444 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/agent/lab"
+	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
+	"github.com/lvsfleet/lvsfleet/agent/remote"
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
+)
+
+// site has a host of each kind: with and without an agent, of each system.
+func site() *inventory.Site {
+	h := func(name string, os inventory.OS, release, dev, addr string) *inventory.Host {
+		p := netip.MustParsePrefix(addr)
+		return &inventory.Host{
+			Name: name, OS: os, Release: release, Roles: []string{"web"}, Address: p.Addr().String(),
+			Interfaces: []inventory.Interface{{Device: dev, Addresses: []netip.Prefix{p}}},
+		}
+	}
+	return &inventory.Site{Name: "test", Hosts: []*inventory.Host{ // by name
+		h("freebsd", inventory.FreeBSD, "", "em0", "192.168.0.170/24"),
+		h("illumos", inventory.Solaris, "", "e1000g0", "192.168.0.180/24"),
+		h("linux", inventory.Linux, "", "eth0", "192.168.0.160/24"),
+		h("oldfreebsd", inventory.FreeBSD, "5.4-RELEASE", "lnc0", "192.168.0.171/24"),
+		h("oldlinux", inventory.Linux, "2.6.15", "eth0", "192.168.0.161/24"),
+		h("solaris10", inventory.Solaris, "5.10", "pcn0", "192.168.0.181/24"),
+	}}
+}
+
+// A fleet is a lab and how to get there.
+type fleet struct {
+	*lab.Lab
+	dir  string
+	site *inventory.Site
+}
+
+func startFleet(t *testing.T) *fleet {
+	t.Helper()
+	f := &fleet{dir: t.TempDir(), site: site()}
+	var err error
+	if f.Lab, err = lab.Start(t.Context(), f.site, lab.Options{Dir: f.dir}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Lab.Close() })
+	return f
+}
+
+func (f *fleet) target(name string) remote.Target {
+	e := f.Config().Hosts[name]
+	return remote.Target{
+		Name: name, OS: f.site.Host(name).OS, Address: e.Address, Port: e.Port, User: e.User,
+		IdentityFiles: []string{f.Config().IdentityFile}, KnownHosts: f.Config().KnownHosts,
+	}
+}
+
+// want is what a host must be to be left as it is.
+func (f *fleet) want(name string) inventory.Desired {
+	h := f.site.Host(name)
+	return inventory.Desired{Host: h.Name, OS: h.OS, Address: h.Address, Interfaces: h.Interfaces}
+}
+
+// executed records the commands that a machine runs.
+func executed(m *sim.Machine) func() []string {
+	var mu sync.Mutex
+	var argvs []string
+	m.Watch = func(a sim.Access) error {
+		if a.Op == "run" {
+			mu.Lock()
+			defer mu.Unlock()
+			argvs = append(argvs, strings.Join(a.Argv, " "))
+		}
+		return nil
+	}
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return argvs
+	}
+}
+
+type memory struct {
+	mu sync.Mutex
+	of map[string]string
+}
+
+func (m *memory) AgentOf(h string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of[h]
+}
+
+func (m *memory) SetAgentOf(h, hash string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.of[h] = hash
+}
+
+func TestAgentlessHostsOfEverySystemConform(t *testing.T) {
+	f := startFleet(t)
+	for _, h := range f.site.Hosts {
+		t.Run(h.Name, func(t *testing.T) {
+			conn, err := (&remote.Dialer{}).Client(t.Context(), f.target(h.Name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+			n := 0
+			hosttest.Conformance(t, func(t *testing.T) hosttest.Subject {
+				n++
+				dir := fmt.Sprintf("/tmp/conformance/%d", n)
+				f.Machine(h.Name).Locked(func() { f.Machine(h.Name).FS.MkdirAll(dir) })
+				return hosttest.Subject{Host: remote.NewHost(h.Name, conn), Dir: dir}
+			})
+		})
+	}
+}
+
+func TestAgentOrNot(t *testing.T) {
+	f := startFleet(t)
+	no := false
+	for _, c := range []struct {
+		host  string
+		tweak func(*remote.Target)
+		agent bool
+	}{
+		{"linux", nil, true},
+		{"freebsd", nil, true},
+		{"illumos", nil, true},
+		{"oldlinux", nil, false},
+		{"oldfreebsd", nil, false},
+		{"solaris10", nil, false},
+		{"solaris10", func(t *remote.Target) { t.Release = "5.10" }, false},
+		{"linux", func(t *remote.Target) { t.Agent = &no }, false},
+	} {
+		target := f.target(c.host)
+		if c.tweak != nil {
+			c.tweak(&target)
+		}
+		ran := executed(f.Machine(c.host))
+		d := &remote.Dialer{Agents: remote.LabAgents()}
+		s, err := d.Dial(t.Context(), target)
+		if err != nil {
+			t.Errorf("%s: %v", c.host, err)
+			continue
+		}
+		r, err := s.Check(t.Context(), f.want(c.host))
+		if err != nil || r.Identity.OS != string(target.OS) {
+			t.Errorf("%s: %+v %v", c.host, r.Identity, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("%s: close: %v", c.host, err)
+		}
+		agents := strings.Contains(strings.Join(ran(), "\n"), agent.BinaryPrefix)
+		if agents != c.agent {
+			t.Errorf("%s: agent %v, ran:\n%s", c.host, agents, strings.Join(ran(), "\n"))
+		}
+	}
+}
+
+func TestAnAgentIsPushedOnceAndThenStartedAtOnce(t *testing.T) {
+	f := startFleet(t)
+	m := f.Machine("linux")
+	mem := &memory{of: map[string]string{}}
+	d := &remote.Dialer{Agents: remote.LabAgents(), Memory: mem}
+	path := agent.BinaryPath("/var/lib/lvsfleet", remote.LabAgents().Hash())
+	check := func() {
+		t.Helper()
+		s, err := d.Dial(t.Context(), f.target("linux"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if _, err := s.Check(t.Context(), f.want("linux")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	starts := func(ran []string) (starts, others []string) {
+		for _, argv := range ran {
+			if strings.Contains(argv, agent.BinaryPrefix) && !strings.HasPrefix(argv, "sh ") {
+				starts = append(starts, argv)
+			} else if strings.HasPrefix(argv, "uname -s -r -m -v") {
+				others = append(others, argv)
+			}
+		}
+		return starts, others
+	}
+
+	ran := executed(m)
+	check()
+	first, _ := starts(ran())
+	if len(first) != 1 || !strings.Contains(first[0], " install ") || mem.AgentOf("linux") != remote.LabAgents().Hash() {
+		t.Errorf("the first time: %q, remembered %q", first, mem.AgentOf("linux"))
+	}
+	m.Locked(func() {
+		info, err := m.FS.Stat(path, false)
+		dir, derr := m.FS.Stat("/var/lib/lvsfleet/agent", false)
+		if err != nil || derr != nil || info.Mode.Perm() != 0o700 || dir.Mode.Perm() != 0o700 {
+			t.Errorf("it lies there as %v in %v: %v %v", info.Mode, dir.Mode, err, derr)
+		}
+		if list, _ := m.FS.ReadDir("/var/lib/lvsfleet/agent"); len(list) != 1 {
+			t.Errorf("beside it: %v", list)
+		}
+	})
+
+	ran = executed(m)
+	check()
+	if second, _ := starts(ran()); len(second) != 1 || second[0] != path+" serve" {
+		t.Errorf("the second time: %q", second)
+	}
+
+	// Forgotten here, but there: found and started.
+	mem.SetAgentOf("linux", "")
+	ran = executed(m)
+	check()
+	if third, _ := starts(ran()); len(third) != 1 || third[0] != path+" serve" {
+		t.Errorf("forgotten: %q", third)
+	}
+
+	// Remembered here, but gone there: pushed again.
+	m.Locked(func() { _ = m.FS.Remove(path) })
+	ran = executed(m)
+	check()
+	if fourth, _ := starts(ran()); len(fourth) != 2 || fourth[0] != path+" serve" || !strings.Contains(fourth[1], " install ") {
+		t.Errorf("gone: %q", fourth)
+	}
+
+	// There, but damaged so that it cannot be started.
+	m.Locked(func() { m.FS.Put(path, 0o600, "x") })
+	ran = executed(m)
+	check()
+	if fifth, _ := starts(ran()); !strings.Contains(fifth[len(fifth)-1], " install ") {
+		t.Errorf("not to be started: %q", fifth)
+	}
+}
+
+func TestAFolderThatIsNotRootsAloneIsRefused(t *testing.T) {
+	f := startFleet(t)
+	m := f.Machine("linux")
+	for _, dir := range []host.File{
+		{Mode: fs.ModeDir | 0o777},
+		{Mode: fs.ModeDir | 0o700, UID: 1000},
+		{Mode: fs.ModeSymlink | 0o777, Data: []byte("/tmp")},
+	} {
+		m.Locked(func() {
+			_ = m.FS.Remove("/var/lib/lvsfleet")
+			if err := m.FS.Write("/var/lib/lvsfleet", dir); err != nil {
+				t.Fatal(err)
+			}
+		})
+		s, err := (&remote.Dialer{Agents: remote.LabAgents()}).Dial(t.Context(), f.target("linux"))
+		if err == nil {
+			t.Errorf("%v of %d was taken", dir.Mode, dir.UID)
+			_ = s.Close()
+		}
+	}
+}
+
+func TestAFullDiskIsFoundWhenTheAgentIsPushed(t *testing.T) {
+	f := startFleet(t)
+	m := f.Machine("linux")
+	m.Locked(func() { m.FS.Full = true })
+	if _, err := (&remote.Dialer{Agents: remote.LabAgents()}).Dial(t.Context(), f.target("linux")); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestWithoutAgentsInThisBuildThereIsAWarning(t *testing.T) {
+	f := startFleet(t)
+	var warned []string
+	d := &remote.Dialer{Agents: noAgents{}, Warn: func(h, m string) { warned = append(warned, h+": "+m) }}
+	s, err := d.Dial(t.Context(), f.target("linux"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Check(t.Context(), f.want("linux")); err != nil {
+		t.Error(err)
+	}
+	if len(warned) != 1 || !strings.Contains(warned[0], "linux: this build of lvsfleet carries no agent for linux/amd64") {
+		t.Errorf("warned: %q", warned)
+	}
+}
+
+type noAgents struct{}
+
+func (noAgents) Hash() string { return "some" }
+func (noAgents) Get(os, arch string) ([]byte, error) {
+	return nil, fmt.Errorf("%s/%s: %w", os, arch, fs.ErrNotExist)
+}
+
+// A transaction on each kind of host: a change that is undone, and what a
+// login that is cut leaves.
+func TestTransactionsOnEverySystem(t *testing.T) {
+	f := startFleet(t)
+	for _, h := range f.site.Hosts {
+		t.Run(h.Name, func(t *testing.T) {
+			want := f.want(h.Name)
+			want.VIPs = []inventory.VIP{{
+				Addr: netip.MustParseAddr("192.168.0.200"), Method: inventory.DR, Device: h.Interfaces[0].Device, OnLAN: true,
+			}}
+			d := &remote.Dialer{Agents: remote.LabAgents(), Memory: &memory{of: map[string]string{}}}
+			dial := func() agent.Session {
+				t.Helper()
+				s, err := d.Dial(t.Context(), f.target(h.Name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			tx := agent.Transaction{Run: "r1", Who: "me", Desired: want}
+
+			s := dial()
+			before, err := s.Check(t.Context(), want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !agent.Differs(before) || !agent.NeedsFreshLogin(before) {
+				t.Fatalf("nothing to do: %+v", before)
+			}
+			if _, err := s.Begin(t.Context(), tx, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Apply(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Finish(t.Context(), "r1", false, nil); err != nil {
+				t.Fatal(err)
+			}
+			undone, err := s.Check(t.Context(), want)
+			if err != nil || agent.Fingerprint(undone) != agent.Fingerprint(before) {
+				t.Errorf("undone: %v", err)
+			}
+			if _, err := s.Begin(t.Context(), tx, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Apply(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			other := dial()
+			var taken *host.TakenError
+			if _, err := other.Begin(t.Context(), agent.Transaction{Run: "r2", Desired: want}, nil); !errors.As(err, &taken) || !strings.Contains(taken.Holder, "run r1") {
+				t.Errorf("a second run: %v", err)
+			}
+			if err := other.Finish(t.Context(), "r1", true, nil); err != nil {
+				t.Errorf("commit over a fresh login: %v", err)
+			}
+			for _, s := range []agent.Session{other, s} {
+				if err := s.Close(); err != nil {
+					t.Errorf("close: %v", err)
+				}
+			}
+			s = dial()
+			defer s.Close()
+			if r, err := s.Check(t.Context(), want); err != nil || agent.Differs(r) || r.UnderWay != "" || r.Unsettled != "" {
+				t.Errorf("after it: %+v %v", r, err)
+			}
+		})
+	}
+}
+
+func TestAnAgentThatDiesIsALostHost(t *testing.T) {
+	f := startFleet(t)
+	d := &remote.Dialer{Agents: remote.LabAgents()}
+	f.SetFaults("linux", lab.Faults{AgentFrames: 2}) // its name, then no answer
+	s, err := d.Dial(t.Context(), f.target("linux"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Check(t.Context(), f.want("linux")); !errors.Is(err, host.ErrLost) {
+		t.Errorf("check: %v", err)
+	}
+}
+
+func TestLoginsThatFail(t *testing.T) {
+	f := startFleet(t)
+	dir := t.TempDir()
+	for name, c := range map[string]struct {
+		tweak func(*remote.Target)
+		fault lab.Faults
+		want  []string
+	}{
+		"refused":      {nil, lab.Faults{RefuseLogins: true}, []string{"log in to linux", "unable to authenticate", "tried: "}},
+		"unreachable":  {nil, lab.Faults{Unreachable: true}, []string{"linux"}},
+		"no such key":  {func(t *remote.Target) { t.IdentityFiles = []string{filepath.Join(dir, "none")} }, lab.Faults{}, []string{"none: no such file"}},
+		"unknown":      {func(t *remote.Target) { t.KnownHosts = filepath.Join(dir, "none") }, lab.Faults{}, []string{"is not in", "SHA256:", "ssh-keyscan -p"}},
+		"nobody there": {func(t *remote.Target) { t.Port = 1 }, lab.Faults{}, []string{"connect to linux", "refused"}},
+		"become":       {func(t *remote.Target) { t.Become = "sudo" }, lab.Faults{}, []string{"become"}},
+	} {
+		f.SetFaults("linux", c.fault)
+		target := f.target("linux")
+		if c.tweak != nil {
+			c.tweak(&target)
+		}
+		_, err := (&remote.Dialer{Agents: remote.LabAgents()}).Dial(t.Context(), target)
+		if err == nil {
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		for _, w := range c.want {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: %v does not say %q", name, err, w)
+			}
+		}
+	}
+}
+
+func TestAContextThatEndsEndsTheLogin(t *testing.T) {
+	f := startFleet(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (&remote.Dialer{Agents: remote.LabAgents()}).Dial(ctx, f.target("linux")); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestLocalSessionsShareTheirLocks(t *testing.T) {
+	d := &remote.Dialer{}
+	a, err := d.Dial(t.Context(), remote.Target{Name: "here", Local: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	b, err := d.Dial(t.Context(), remote.Target{Name: "here", Local: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if a.(*agent.Engine).Host != b.(*agent.Engine).Host {
+		t.Error("they do not")
+	}
+}
