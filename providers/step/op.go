@@ -200,12 +200,13 @@ func (o Op) Ready(ctx context.Context, h host.Host) (done bool, err error) {
 		return false, fmt.Errorf("%s: %w", o.Path, ErrChanged)
 	}
 	if o.Kind == Remove && mode.IsDir() {
-		// A folder that we made and somebody has used since is theirs.
-		if inside, err := h.ReadDir(ctx, o.Path); err != nil {
+		// A folder that we made is left while anything is in it: another
+		// step's file, whose undo has it go later, or a person's.
+		inside, err := h.ReadDir(ctx, o.Path)
+		if err != nil {
 			return false, fmt.Errorf("read %s: %w", o.Path, err)
-		} else if len(inside) > 0 {
-			return false, fmt.Errorf("%s is not empty: %w", o.Path, ErrChanged)
 		}
+		return len(inside) > 0, nil
 	}
 	return false, nil
 }

@@ -167,18 +167,39 @@ func TestUndoLeavesWhatSomebodyChangedSince(t *testing.T) {
 	}
 }
 
-func TestUndoLeavesAFolderThatIsInUse(t *testing.T) {
+func TestAFolderGoesWithTheLastFileInIt(t *testing.T) {
 	ctx := context.Background()
 	h := canned(map[string]host.File{"/etc": {Mode: fs.ModeDir | 0o755}})
-	c, err := (&step.FileStep{Path: "/etc/d/f", Edits: []step.Edit{appendLine("x")}}).Check(ctx, h)
-	if err != nil {
-		t.Fatal(err)
+	before := snapshot(h)
+	// Both find the folder missing, as the checks of a plan do.
+	var changes []step.Change
+	for _, name := range []string{"/etc/d/a", "/etc/d/b"} {
+		c, err := (&step.FileStep{Path: name, Edits: []step.Edit{appendLine("x")}}).Check(ctx, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes = append(changes, c)
 	}
-	do(t, h, c.Do)
+	for _, c := range changes {
+		do(t, h, c.Do)
+	}
+	do(t, h, changes[1].Undo)
+	if _, ok := h.Files["/etc/d/a"]; !ok {
+		t.Error("the other step's file is gone")
+	}
+	do(t, h, changes[0].Undo)
+	if diff := cmp.Diff(before, snapshot(h)); diff != "" {
+		t.Errorf("after undo:\n%s", diff)
+	}
+
+	for _, c := range changes {
+		do(t, h, c.Do)
+	}
 	h.Files["/etc/d/other"] = hosttest.Regular("theirs\n")
-	do(t, h, c.Undo[:1])
-	if err := c.Undo[1].Do(ctx, h); !errors.Is(err, step.ErrChanged) {
-		t.Errorf("got %v, want ErrChanged", err)
+	do(t, h, changes[1].Undo)
+	do(t, h, changes[0].Undo)
+	if _, ok := h.Files["/etc/d/other"]; !ok || len(h.Files) != 3 {
+		t.Errorf("a person's file: %v", snapshot(h))
 	}
 }
 
