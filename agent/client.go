@@ -120,11 +120,20 @@ func (p *pending) mute() {
 	p.progress = nil
 }
 
-// call asks and waits for the answer. When ctx ends the agent is told, and
-// gets time to put back what it was at.
+// call asks for what is answered with a report, or with nothing.
 func (c *Client) call(ctx context.Context, req request, progress func(Event)) (Report, error) {
-	if err := ctx.Err(); err != nil {
+	res, err := c.ask(ctx, req, progress)
+	if res.Report == nil {
 		return Report{}, err
+	}
+	return *res.Report, err
+}
+
+// ask asks and waits for the answer. When ctx ends the agent is told, and
+// gets time to put back what it was at.
+func (c *Client) ask(ctx context.Context, req request, progress func(Event)) (response, error) {
+	if err := ctx.Err(); err != nil {
+		return response{}, err
 	}
 	p := &pending{done: make(chan response, 1), progress: progress}
 	defer p.mute()
@@ -146,13 +155,13 @@ func (c *Client) call(ctx context.Context, req request, progress func(Event)) (R
 	for {
 		select {
 		case res := <-p.done:
-			return res.result()
+			return res, fromWire(res.Error)
 		case <-c.ended:
 			select { // the answer may have come just before the end
 			case res := <-p.done:
-				return res.result()
+				return res, fromWire(res.Error)
 			default:
-				return Report{}, c.lost
+				return response{}, c.lost
 			}
 		case err := <-sent:
 			if err == nil {
@@ -161,9 +170,9 @@ func (c *Client) call(ctx context.Context, req request, progress func(Event)) (R
 			// What the other end said before it went tells more.
 			select {
 			case <-c.ended:
-				return Report{}, c.lost
+				return response{}, c.lost
 			case <-time.After(closeGrace):
-				return Report{}, fmt.Errorf("%w: %w", host.ErrLost, err)
+				return response{}, fmt.Errorf("%w: %w", host.ErrLost, err)
 			}
 		case <-wanted:
 			wanted = nil
@@ -172,17 +181,9 @@ func (c *Client) call(ctx context.Context, req request, progress func(Event)) (R
 			defer timer.Stop()
 			patience = timer.C
 		case <-patience:
-			return Report{}, fmt.Errorf("%w: no answer after %w", host.ErrLost, ctx.Err())
+			return response{}, fmt.Errorf("%w: no answer after %w", host.ErrLost, ctx.Err())
 		}
 	}
-}
-
-func (r response) result() (Report, error) {
-	var report Report
-	if r.Report != nil {
-		report = *r.Report
-	}
-	return report, fromWire(r.Error)
 }
 
 // Check asks the agent to.

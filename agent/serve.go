@@ -173,11 +173,13 @@ func (c *conversation) answer(ctx context.Context, req request) {
 		err = c.engine.Apply(ctx, progress)
 	case req.Method == methodFinish:
 		err = c.engine.Finish(ctx, req.Run, req.Commit, progress)
+	case req.Method == methodTable:
+		res.Table, err = c.engine.Table(ctx)
 	default:
 		err = fmt.Errorf("request %q is not understood", req.Method)
 	}
 	res.Error = toWire(err)
-	if err := c.send(res); err != nil && res.Report != nil {
+	if err := c.send(res); err != nil && (res.Report != nil || res.Table != nil) {
 		// What cannot be encoded must not leave the controller waiting.
 		_ = c.send(response{ID: req.ID, Done: true, Error: toWire(err)})
 	}

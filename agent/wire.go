@@ -161,6 +161,7 @@ const (
 	methodBegin  = "begin"
 	methodApply  = "apply"
 	methodFinish = "finish"
+	methodTable  = "table"
 	methodCancel = "cancel" // the request of the same ID is no longer wanted
 	methodClose  = "close"  // end what runs and what is open, answer, and go
 )
@@ -181,5 +182,6 @@ type response struct {
 	Event  *Event     `json:"event,omitempty"`
 	Done   bool       `json:"done,omitempty"`
 	Report *Report    `json:"report,omitempty"`
+	Table  []Entry    `json:"table,omitempty"`
 	Error  *wireError `json:"error,omitempty"`
 }

@@ -191,6 +191,17 @@ func (s *session) Finish(ctx context.Context, run string, commit bool, progress 
 	return err
 }
 
+// Table reads the IPVS table of a director (agent.TableReader).
+func (s *session) Table(ctx context.Context) ([]agent.Entry, error) {
+	return with(ctx, s, func(in agent.Session) ([]agent.Entry, error) {
+		r, ok := in.(agent.TableReader)
+		if !ok {
+			return nil, fmt.Errorf("%s: this session cannot read the IPVS table", s.t.Name)
+		}
+		return r.Table(ctx)
+	})
+}
+
 // Close ends the conversation, then the line.
 func (s *session) Close() error {
 	s.mu.Lock()

@@ -1,0 +1,68 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+)
+
+// A TableReader is a Session with a director that can read its live IPVS
+// table.
+type TableReader interface {
+	// Table lists every entry of the live table, services and entries in
+	// order. It reads only, and may be asked between the other methods,
+	// whatever is begun.
+	Table(ctx context.Context) ([]Entry, error)
+}
+
+// An Entry is one real server of one service in a live table.
+type Entry struct {
+	Service ipvs.Key         `json:"service"`
+	Dest    ipvs.Destination `json:"dest"`
+	// Connections, as the kernel counts them: of TCP those that are
+	// established are active, all others inactive; of UDP every one is
+	// inactive (net/netfilter/ipvs/ip_vs_proto_*.c). Persistent counts the
+	// clients that are still bound to the entry.
+	Active     int `json:"active,omitempty"`
+	Inactive   int `json:"inactive,omitempty"`
+	Persistent int `json:"persistent,omitempty"`
+}
+
+var (
+	_ TableReader = (*Engine)(nil)
+	_ TableReader = (*Client)(nil)
+)
+
+// Table reads the host's table.
+func (e *Engine) Table(ctx context.Context) ([]Entry, error) {
+	ctx, leave, err := e.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	t, err := ipvs.Open(e.Host)
+	if err != nil {
+		return nil, fmt.Errorf("open the IPVS table: %w", err)
+	}
+	services, err := ipvs.Connections(ctx, t)
+	if err != nil {
+		return nil, fmt.Errorf("read the IPVS table: %w", err)
+	}
+	var entries []Entry
+	for _, s := range ipvs.Sorted(services) {
+		for _, d := range s.Dests {
+			entries = append(entries, Entry{
+				Service: s.Key, Dest: d.Normal(),
+				Active: d.Active, Inactive: d.Inactive, Persistent: d.Persistent,
+			})
+		}
+	}
+	return entries, nil
+}
+
+// Table asks the agent to.
+func (c *Client) Table(ctx context.Context) ([]Entry, error) {
+	res, err := c.ask(ctx, request{Method: methodTable}, nil)
+	return res.Table, err
+}
