@@ -39,6 +39,9 @@ func (e *Engine) Begin(ctx context.Context, tx Transaction, progress func(Event)
 }
 
 func (e *Engine) begin(ctx context.Context, tx Transaction, progress func(Event)) (Report, error) {
+	if tx.Continues {
+		return e.proceed(ctx, tx, progress)
+	}
 	emit := emitter(progress)
 	e.tx = nil
 	settled, err := e.settle(ctx, tx.Run, progress)
@@ -91,9 +94,15 @@ func (e *Engine) stage(ctx context.Context, tx Transaction, r Report, emit func(
 	if err != nil {
 		return nil, err
 	}
+	return j, e.stageFiles(ctx, j, items, emit)
+}
+
+// stageFiles writes every file of the items beside its target, journaled
+// first.
+func (e *Engine) stageFiles(ctx context.Context, j *journal.Journal, items []Item, emit func(string, string, error)) error {
 	files := plotStage(items)
 	if err := j.Stage(ctx, files); err != nil {
-		return j, err
+		return err
 	}
 	for _, f := range files {
 		emit("stage", f.Step, nil)
@@ -105,11 +114,11 @@ func (e *Engine) stage(ctx context.Context, tx Transaction, r Report, emit func(
 				return e.Host.Write(ctx, f.Staged[i], *op.File)
 			})
 			if err != nil {
-				return j, &StepError{Phase: "stage", Step: f.Step, Err: fmt.Errorf("stage %s: %w", op.Path, err)}
+				return &StepError{Phase: "stage", Step: f.Step, Err: fmt.Errorf("stage %s: %w", op.Path, err)}
 			}
 		}
 	}
-	return j, nil
+	return nil
 }
 
 // plotStage gives each file its temporary name: beside its target, or, where

@@ -51,6 +51,11 @@ type Transaction struct {
 	// agreed to; "" agrees to anything. Others are refused with
 	// ErrNotApproved.
 	Approved string `json:"approved,omitempty"`
+	// Continues adds to the transaction of this run that this session has
+	// begun and applied, instead of undoing it first: the two are committed,
+	// or undone, as one. A director deletes what it has drained so, with no
+	// moment in between in which the weight is back.
+	Continues bool `json:"continues,omitempty"`
 }
 
 // A Report is what Check found.

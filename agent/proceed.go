@@ -1,0 +1,53 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+)
+
+// proceed adds to the transaction that is open (Transaction.Continues). Its
+// steps are journaled behind those that are in force already, so an undo takes
+// back all of it, the last first. An error leaves nothing of either.
+func (e *Engine) proceed(ctx context.Context, tx Transaction, progress func(Event)) (Report, error) {
+	if e.tx == nil || e.tx.Run != tx.Run || e.tx.journal != nil && !e.tx.applied {
+		return Report{}, fmt.Errorf("continue run %s: nothing of it is in force here", tx.Run)
+	}
+	emit := emitter(progress)
+	report, err := e.more(ctx, tx, emit)
+	if err == nil {
+		return report, nil
+	}
+	undoCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if undo := e.end(undoCtx, progress); undo != nil {
+		return Report{}, because(err, undo)
+	}
+	return Report{}, err
+}
+
+func (e *Engine) more(ctx context.Context, tx Transaction, emit func(string, string, error)) (Report, error) {
+	emit("check", "", nil)
+	report, plan, err := e.check(ctx, tx.Desired, Live, Boot)
+	if err != nil {
+		return Report{}, err
+	}
+	if tx.Approved != "" && Fingerprint(report) != tx.Approved {
+		return Report{}, ErrNotApproved
+	}
+	t := &open{Transaction: tx, report: report, plan: plan, journal: e.tx.journal}
+	switch {
+	case !Differs(report):
+		t.applied = true
+	case t.journal == nil:
+		// What it continues had nothing to do, and so no journal.
+		if t.journal, err = e.stage(ctx, tx, report, emit); err != nil {
+			return Report{}, err
+		}
+	default:
+		if err := e.stageFiles(ctx, t.journal, report.changes(Boot), emit); err != nil {
+			return Report{}, err
+		}
+	}
+	e.tx = t
+	return report, nil
+}
