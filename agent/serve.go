@@ -175,6 +175,8 @@ func (c *conversation) answer(ctx context.Context, req request) {
 		err = c.engine.Finish(ctx, req.Run, req.Commit, progress)
 	case req.Method == methodTable:
 		res.Table, err = c.engine.Table(ctx)
+	case req.Method == methodVerify && req.Verify != nil:
+		res.Results, err = c.engine.Verify(ctx, *req.Verify)
 	default:
 		err = fmt.Errorf("request %q is not understood", req.Method)
 	}

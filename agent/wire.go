@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/verify"
 )
 
 // The wire: each side sends one line of text, then frames. A frame is its
@@ -161,6 +162,7 @@ const (
 	methodBegin  = "begin"
 	methodApply  = "apply"
 	methodFinish = "finish"
+	methodVerify = "verify"
 	methodTable  = "table"
 	methodCancel = "cancel" // the request of the same ID is no longer wanted
 	methodClose  = "close"  // end what runs and what is open, answer, and go
@@ -174,14 +176,17 @@ type request struct {
 	Tx      *Transaction       `json:"tx,omitempty"`      // begin
 	Run     string             `json:"run,omitempty"`     // finish
 	Commit  bool               `json:"commit,omitempty"`  // finish
+	Verify  *Verification      `json:"verify,omitempty"`  // verify
 }
 
 // A response is the agent's: any number with an Event, then one that is Done.
 type response struct {
-	ID     uint64     `json:"id"`
-	Event  *Event     `json:"event,omitempty"`
-	Done   bool       `json:"done,omitempty"`
-	Report *Report    `json:"report,omitempty"`
-	Table  []Entry    `json:"table,omitempty"`
-	Error  *wireError `json:"error,omitempty"`
+	ID     uint64  `json:"id"`
+	Event  *Event  `json:"event,omitempty"`
+	Done   bool    `json:"done,omitempty"`
+	Report *Report `json:"report,omitempty"`
+	Table  []Entry `json:"table,omitempty"`
+	// Results are those of a verification.
+	Results []verify.Result `json:"results,omitempty"`
+	Error   *wireError      `json:"error,omitempty"`
 }
