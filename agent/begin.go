@@ -94,7 +94,20 @@ func (e *Engine) stage(ctx context.Context, tx Transaction, r Report, emit func(
 	if err != nil {
 		return nil, err
 	}
-	return j, e.stageFiles(ctx, j, items, emit)
+	if err := e.stageFiles(ctx, j, items, emit); err != nil {
+		return j, err
+	}
+	return j, saveScripts(ctx, j, r)
+}
+
+// saveScripts writes what a person, or a guard without an agent, undoes by:
+// beside what is in force already, every live step that is to come.
+func saveScripts(ctx context.Context, j *journal.Journal, r Report) error {
+	live := j.Steps()
+	for _, i := range r.changes(Live) {
+		live = append(live, journal.Record{Step: i.Step, Do: i.Change.Do, Undo: i.Change.Undo})
+	}
+	return j.SaveScripts(ctx, live)
 }
 
 // stageFiles writes every file of the items beside its target, journaled

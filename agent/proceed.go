@@ -47,6 +47,9 @@ func (e *Engine) more(ctx context.Context, tx Transaction, emit func(string, str
 		if err := e.stageFiles(ctx, t.journal, report.changes(Boot), emit); err != nil {
 			return Report{}, err
 		}
+		if err := saveScripts(ctx, t.journal, report); err != nil {
+			return Report{}, err
+		}
 	}
 	e.tx = t
 	return report, nil

@@ -16,18 +16,19 @@ func (e Edit) Args() []string {
 	case EditService:
 		return append([]string{"-E"}, e.Service.args()...)
 	case DeleteService:
-		return append([]string{"-D"}, e.Service.Key.args()...)
+		return append([]string{"-D"}, e.Service.Key.Args()...)
 	case AddDest:
 		return append([]string{"-a"}, e.destArgs()...)
 	case EditDest:
 		return append([]string{"-e"}, e.destArgs()...)
 	case DeleteDest:
-		return append(append([]string{"-d"}, e.Service.Key.args()...), "-r", e.Dest.DestKey.String())
+		return append(append([]string{"-d"}, e.Service.Key.Args()...), "-r", e.Dest.DestKey.String())
 	}
 	return nil
 }
 
-func (k Key) args() []string {
+// Args are the arguments that name the service: "-t 192.0.2.1:80", "-f 7 -6".
+func (k Key) Args() []string {
 	if k.Mark != 0 {
 		a := []string{"-f", strconv.FormatUint(uint64(k.Mark), 10)}
 		if k.V6 {
@@ -45,7 +46,7 @@ func (k DestKey) String() string { return netip.AddrPortFrom(k.Addr, k.Port).Str
 
 func (s Service) args() []string {
 	s = s.Normal()
-	a := append(s.Key.args(), "-s", s.Scheduler)
+	a := append(s.Key.Args(), "-s", s.Scheduler)
 	if s.Flags&Persistent != 0 {
 		a = append(a, "-p", strconv.FormatUint(uint64(s.Timeout), 10))
 		if s.Netmask != 0 {
@@ -140,7 +141,7 @@ func SchedulerFlag(scheduler, name string) (f Flags, ok bool) {
 
 func (e Edit) destArgs() []string {
 	d := e.Dest.Normal()
-	a := append(e.Service.Key.args(), "-r", d.DestKey.String())
+	a := append(e.Service.Key.Args(), "-r", d.DestKey.String())
 	switch d.Method {
 	case NAT:
 		a = append(a, "-m")

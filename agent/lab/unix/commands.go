@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,6 +33,7 @@ func Commands() map[string]sim.Command {
 		"expr":     expr,
 		"false":    func(*sim.Machine, *sim.Call) int { return 1 },
 		"fgrep":    grep,
+		"find":     find,
 		"grep":     grep,
 		"hostname": hostname,
 		"id":       id,
@@ -131,8 +133,25 @@ func dirname(_ *sim.Machine, c *sim.Call) int {
 	return 0
 }
 
-// expr knows the sum and the difference of two numbers.
+// expr knows the sum and the difference of two numbers, and what a basic
+// regular expression with one group finds from the beginning of a text.
 func expr(_ *sim.Machine, c *sim.Call) int {
+	if len(c.Argv) == 4 && c.Argv[2] == ":" {
+		if strings.ContainsAny(c.Argv[3], "+?(){}|") && strings.Count(c.Argv[3], `\(`) != 1 {
+			return c.Refuse()
+		}
+		re, err := regexp.CompilePOSIX("^(" + strings.NewReplacer(`\(`, "(", `\)`, ")").Replace(c.Argv[3]) + ")")
+		if err != nil {
+			return c.Refuse()
+		}
+		found := re.FindStringSubmatch(c.Argv[1])
+		if len(found) < 3 || found[2] == "" {
+			c.Printf("\n")
+			return 1
+		}
+		c.Printf("%s\n", found[2])
+		return 0
+	}
 	if len(c.Argv) != 4 || c.Argv[2] != "+" && c.Argv[2] != "-" {
 		return c.Refuse()
 	}

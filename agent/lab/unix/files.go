@@ -3,6 +3,7 @@ package unix
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path"
@@ -44,7 +45,7 @@ func cat(m *sim.Machine, c *sim.Call) int {
 }
 
 func ls(m *sim.Machine, c *sim.Call) int {
-	set, args, ok := Flags(c, "1aAd")
+	set, args, ok := Flags(c, "1aAdl")
 	if !ok {
 		return sim.RefusedExit
 	}
@@ -60,6 +61,15 @@ func ls(m *sim.Machine, c *sim.Call) int {
 			if m.Identity.OS == "solaris" || m.Identity.OS == "linux" {
 				exit = 2 // ls(1) of both; FreeBSD's gives 1
 			}
+			continue
+		}
+		if set['l'] {
+			// ls(1) follows a link that is named only without -l.
+			f, err = m.FS.Stat(at, false)
+			if err != nil || f.Mode.IsDir() && !set['d'] {
+				return c.Refuse()
+			}
+			c.Printf("%s\n", long(p, f))
 			continue
 		}
 		if !f.Mode.IsDir() || set['d'] {
@@ -83,6 +93,65 @@ func ls(m *sim.Machine, c *sim.Call) int {
 		}
 	}
 	return exit
+}
+
+// long is a line of ls -l, but for the owner, who is root to all of us here.
+func long(name string, f host.File) string {
+	kind, target := "-", ""
+	switch {
+	case f.Mode.IsDir():
+		kind = "d"
+	case f.Mode&fs.ModeSymlink != 0:
+		kind, target = "l", " -> "+string(f.Data)
+	}
+	perm := f.Mode.Perm().String()[1:]
+	return fmt.Sprintf("%s%s 1 root root %d Jan  1 00:00 %s%s", kind, perm, len(f.Data), name, target)
+}
+
+// find knows one file and the questions for its permission and its owner's
+// and group's number.
+func find(m *sim.Machine, c *sim.Call) int {
+	if len(c.Argv) < 3 || c.Argv[len(c.Argv)-1] != "-print" {
+		return c.Refuse()
+	}
+	p := c.Argv[1]
+	f, err := m.FS.Stat(abs(c.Dir, p), false)
+	if err != nil {
+		return fail(c, p, err)
+	}
+	if f.Mode.IsDir() {
+		return c.Refuse()
+	}
+	questions := c.Argv[2 : len(c.Argv)-1]
+	for ; len(questions) >= 2; questions = questions[2:] {
+		base := 10
+		if questions[0] == "-perm" {
+			base = 8
+		}
+		n, err := strconv.ParseUint(questions[1], base, 32)
+		if err != nil {
+			return c.Refuse()
+		}
+		var now int
+		switch questions[0] {
+		case "-perm":
+			now = int(f.Mode.Perm())
+		case "-user":
+			now = f.UID
+		case "-group":
+			now = f.GID
+		default:
+			return c.Refuse()
+		}
+		if now != int(n) {
+			return 0
+		}
+	}
+	if len(questions) > 0 {
+		return c.Refuse()
+	}
+	c.Printf("%s\n", p)
+	return 0
 }
 
 // into gives where src lands: within dst where that is a folder.

@@ -251,6 +251,8 @@ func (e environ) Each(func(string, expand.Variable) bool) {}
 // call keeps the interpreter from doing by itself what belongs to the machine.
 func (s *Shell) call(_ context.Context, args []string) ([]string, error) {
 	switch args[0] {
+	case "export":
+		return []string{"true"}, nil // commands get every variable here
 	case "kill", "echo":
 		return append([]string{"/bin/" + args[0]}, args[1:]...), nil
 	case "command":
