@@ -54,7 +54,8 @@ func start(conn *ssh.Client, argv []string) (*process, error) {
 		close(p.done)
 	}()
 	p.close = sync.OnceValue(func() error {
-		_ = p.in.Close()
+		// Not its input alone: x/crypto's channels do not bear that while
+		// somebody writes. The program sees its input end all the same.
 		if err := s.Close(); err != nil && !errors.Is(err, io.EOF) { // EOF: the other side was first
 			return err
 		}
