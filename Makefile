@@ -45,8 +45,8 @@ bench: ## the benchmarks behind docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 dist: ## the agents for all platforms, and bin/lvsfleet that carries them
-	$(GO) run ./agent/remote/mkpayload
+	$(GO) run ./agent/remote/internal/dist
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/lvsfleet ./cmd/lvsfleet
 
 clean: ## remove what was built
-	rm -rf bin dist
+	rm -rf bin agent/remote/payload/*.gz agent/remote/payload/manifest.json
