@@ -16,7 +16,7 @@ import (
 const module = "github.com/lvsfleet/lvsfleet"
 
 // Programs builds what runs in the machine into dir: lvsfleet, which carries
-// the agent of linux/amd64 and no other, and the guest. The tree at root is
+// the agent of linux/amd64 and no other, and package guest and package shell. The tree at root is
 // left as it is.
 func Programs(ctx context.Context, root, dir string) error {
 	agent := filepath.Join(dir, "lvsfleet-agent")
@@ -68,7 +68,12 @@ func Programs(ctx context.Context, root, dir string) error {
 	if err := build(ctx, root, filepath.Join(dir, "lvsfleet"), module+"/cmd/lvsfleet", "-ldflags=-s -w", "-overlay", file); err != nil {
 		return err
 	}
-	return build(ctx, root, filepath.Join(dir, "guest"), module+"/agent/lab/vm/guest", "-ldflags=-s -w")
+	for _, name := range []string{"guest", "shell"} {
+		if err := build(ctx, root, filepath.Join(dir, name), module+"/agent/lab/vm/"+name, "-ldflags=-s -w"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func build(ctx context.Context, root, out, pkg string, flags ...string) error {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lvsfleet/lvsfleet/agent/lab/vm/call"
 	"github.com/lvsfleet/lvsfleet/agent/lab/vm/fabric"
 	"github.com/lvsfleet/lvsfleet/agent/lab/vm/standin"
 )
@@ -79,7 +80,7 @@ func host() error {
 func sshd(s fabric.Spec) error {
 	subsystem := "internal-sftp"
 	if s.OS != "linux" {
-		subsystem = standin.SFTP
+		subsystem = call.SFTP
 	}
 	config := fmt.Sprintf(`HostKey /etc/lab/host_key
 AuthorizedKeysFile /etc/lab/user_key.pub

@@ -2,22 +2,16 @@
 
 // Command guest is everything that runs in the lab's virtual machine beside
 // lvsfleet and Debian's tools: its first process, which builds the clusters
-// and makes the checks, the first process of every host in them, and the login
-// shell of hosts that stand in for another system.
+// and makes the checks, and the first process of every host in them.
 package main
 
 import (
 	"fmt"
 	"os"
-	"path/filepath"
-
-	"github.com/lvsfleet/lvsfleet/agent/lab/vm/standin"
 )
 
 func main() {
 	switch {
-	case filepath.Base(os.Args[0]) == "standin-sh":
-		os.Exit(standin.Shell(os.Args[1:]))
 	case os.Getpid() == 1 && len(os.Args) == 2 && os.Args[1] == "host":
 		if err := host(); err != nil {
 			fmt.Fprintln(os.Stderr, "host:", err)

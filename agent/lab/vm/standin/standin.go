@@ -23,17 +23,11 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/agent/lab"
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
+	"github.com/lvsfleet/lvsfleet/agent/lab/vm/call"
 	"github.com/lvsfleet/lvsfleet/agent/lab/vm/fabric"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 )
-
-// socket is where the machine waits for commands: an abstract name, of which
-// each network namespace has its own (unix(7)).
-const socket = "@lvsfleet-standin"
-
-// SFTP is the command that stands for the SFTP subsystem.
-const SFTP = "lvsfleet-standin-sftp"
 
 // A Machine is a simulated machine whose network is this namespace's.
 type Machine struct {
@@ -142,9 +136,9 @@ func (v *Machine) mirror() {
 	}
 }
 
-// Serve runs the commands that Shell sends.
+// Serve runs the commands that package call sends.
 func (v *Machine) Serve() error {
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: call.Socket, Net: "unix"})
 	if err != nil {
 		return err
 	}
@@ -176,7 +170,7 @@ func (v *Machine) serve(c *net.UnixConn) {
 		}
 	}()
 	exit := 0
-	if line == SFTP {
+	if line == call.SFTP {
 		lab.ServeSFTP(v.m, struct {
 			io.Reader
 			io.Writer
@@ -223,28 +217,4 @@ func receive(c *net.UnixConn) (line string, files []*os.File, err error) {
 		text = append(text, buf[:n]...)
 	}
 	return string(text[:len(text)-1]), files, nil
-}
-
-// Shell is the login shell of such a host: it has the machine run what
-// follows -c, on its own standard streams, and gives the exit status.
-func Shell(args []string) int {
-	if len(args) != 2 || args[0] != "-c" {
-		fmt.Fprintf(os.Stderr, "lvsfleet lab: a shell with %q is not modelled\n", args)
-		return sim.RefusedExit
-	}
-	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "lvsfleet lab:", err)
-		return sim.RefusedExit
-	}
-	if _, _, err := c.WriteMsgUnix([]byte(args[1]+"\x00"), syscall.UnixRights(0, 1, 2), nil); err != nil {
-		fmt.Fprintln(os.Stderr, "lvsfleet lab:", err)
-		return sim.RefusedExit
-	}
-	var status [1]byte
-	if _, err := io.ReadFull(c, status[:]); err != nil {
-		fmt.Fprintln(os.Stderr, "lvsfleet lab: the machine went away:", err)
-		return sim.RefusedExit
-	}
-	return int(status[0])
 }

@@ -110,13 +110,12 @@ func pack(ctx context.Context, kernel vm.Kernel, bin, to string) error {
 		i.Link("/usr/sbin/"+name, "kmod")
 	}
 	i.Link("/sbin/modprobe", "/usr/sbin/kmod") // what the kernel itself calls
-	for _, p := range [][2]string{{"guest", "/bin/guest"}, {"lvsfleet", "/bin/lvsfleet"}} {
+	for _, p := range [][2]string{{"guest", "/bin/guest"}, {"shell", "/bin/standin-sh"}, {"lvsfleet", "/bin/lvsfleet"}} {
 		if err := i.Copy(filepath.Join(bin, p[0]), p[1]); err != nil {
 			return err
 		}
 	}
 	i.Link("/init", "/bin/guest")
-	i.Link("/bin/standin-sh", "guest")
 	i.Put("/etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\nsshd:x:74:74:sshd:/var/empty:/bin/false\n"))
 	i.Put("/etc/group", 0o644, []byte("root:x:0:\nsshd:x:74:\n"))
 	i.Put("/etc/nsswitch.conf", 0o644, []byte("passwd: files\ngroup: files\nhosts: files\n"))
