@@ -6,7 +6,7 @@ GOLANGCI    = $(GO) tool -modfile=tools/go.mod golangci-lint
 PLATFORMS   = linux/amd64 linux/arm64 linux/386 freebsd/amd64 freebsd/386 illumos/amd64 solaris/amd64
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test race lint fuzz bench dist clean
+.PHONY: help build demo test race lint fuzz bench vmlab dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -44,9 +44,12 @@ fuzz: ## every fuzz target for FUZZTIME each (default 10s)
 bench: ## the benchmarks behind docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+vmlab: ## prove it on a real kernel, in a virtual machine (Debian, root: installs QEMU)
+	$(GO) run ./agent/lab/vm/vmlab
+
 dist: ## the agents for all platforms, and bin/lvsfleet that carries them
-	$(GO) run ./agent/remote/mkpayload
+	$(GO) run ./agent/remote/internal/dist
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/lvsfleet ./cmd/lvsfleet
 
 clean: ## remove what was built
-	rm -rf bin dist
+	rm -rf bin agent/remote/payload/*.gz agent/remote/payload/manifest.json

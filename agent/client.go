@@ -27,6 +27,7 @@ type Client struct {
 	lost    error         // why nothing more comes; nil: it still may
 	ended   chan struct{} // closed when the reader has ended
 	met     bool          // the agent has said its name
+	begun   bool          // it may have something to end before it goes
 }
 
 var _ Session = (*Client)(nil)
@@ -138,6 +139,7 @@ func (c *Client) ask(ctx context.Context, req request, progress func(Event)) (re
 	p := &pending{done: make(chan response, 1), progress: progress}
 	defer p.mute()
 	c.mu.Lock()
+	c.begun = c.begun || req.Method != methodCheck
 	c.next++
 	req.ID = c.next
 	c.waiting[req.ID] = p
@@ -223,13 +225,13 @@ func unseen(err error, what string) error {
 }
 
 // Close lets the agent end what runs and what is open, within bounds, and
-// closes the stream. Its error is an undo that was not complete, or was not
-// seen to its end.
+// closes the stream; one that was only asked to check just sees the stream end.
+// Its error is an undo that was not complete.
 func (c *Client) Close() error {
 	c.mu.Lock()
-	met, lost := c.met, c.lost
+	ask := c.met && c.begun && c.lost == nil
 	c.mu.Unlock()
-	if !met || lost != nil {
+	if !ask {
 		return c.conn.Close()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cancelGrace)

@@ -180,6 +180,9 @@ func (e *Engine) locker() (host.Locker, error) {
 }
 
 // lease takes the host's lease for tx, unless it is held for its run already.
+// The session itself holds it, so it ends with the login. A guard that does not
+// belong to the login takes it here in the session's stead, before anything is
+// staged; nothing else asks who holds it but by its run.
 func (e *Engine) lease(ctx context.Context, tx Transaction) error {
 	if e.release != nil && e.run == tx.Run {
 		return nil

@@ -102,5 +102,16 @@ func install(ctx context.Context, h host.Host, tmp, sum, final string) error {
 	if err := h.Rename(ctx, tmp, final); err != nil {
 		return fmt.Errorf("install the new agent: %w", err)
 	}
+	// Those of other builds go: a controller that still wants one pushes it
+	// again. What is being written by somebody else stays.
+	others, err := h.ReadDir(ctx, path.Dir(final))
+	if err != nil {
+		return nil // it is installed, and that is what was asked
+	}
+	for _, o := range others {
+		if strings.HasPrefix(o.Name, BinaryPrefix) && !strings.HasPrefix(o.Name, newPrefix) && o.Name != path.Base(final) {
+			_ = h.Remove(ctx, path.Join(path.Dir(final), o.Name))
+		}
+	}
 	return nil
 }

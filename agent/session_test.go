@@ -238,11 +238,20 @@ func TestCalledAsAProgram(t *testing.T) {
 	}
 	m := newMachine()
 	m.FS.Put(tmp, 0o700, string(program))
+	old, others := agent.BinaryPath("/var/lib/lvsfleet", "old"), agent.NewBinaryPath("/var/lib/lvsfleet", "other")
+	m.FS.Put(old, 0o700, "another build's")
+	m.FS.Put(others, 0o700, "somebody's, half written")
 	if status, out, diag := call(m, agent.InstallArgs(tmp, sum, final)); status != 0 || out != "lvsfleet-agent/1 abc\n" {
 		t.Errorf("install: %d %q %q", status, out, diag)
 	}
 	if f, err := m.FS.ReadFile(final); err != nil || !bytes.Equal(f.Data, program) {
 		t.Errorf("installed: %v", err)
+	}
+	if _, err := m.FS.ReadFile(old); err == nil {
+		t.Error("the agent of another build is still there")
+	}
+	if _, err := m.FS.ReadFile(others); err != nil {
+		t.Error("what somebody else writes is gone")
 	}
 	if status, out, _ := call(m, agent.ServeArgs(final)); status != 0 || out != "lvsfleet-agent/1 abc\n" {
 		t.Errorf("serve: %d %q", status, out)

@@ -134,12 +134,13 @@ func onSegment(l *sim.Link, nets []netip.Prefix) bool {
 // (transcripts, datapath.md). Linux answers for any local address, unless the
 // larger of arp_ignore of all and of the receiving interface says otherwise:
 // 1 and 2, the receiving interface's only; 8, none (ip-sysctl.rst). Neighbour
-// discovery knows no arp_ignore.
+// solicitations it answers for addresses of the receiving interface alone:
+// ndisc_recv_ns looks the target up on that device (net/ipv6/ndisc.c).
 func answers(m *sim.Machine, l *sim.Link, addr netip.Addr) bool {
 	on := func(l *sim.Link) bool {
 		return slices.ContainsFunc(l.Addrs, func(a sim.Addr) bool { return !a.Down && a.Prefix.Addr() == addr })
 	}
-	if m.Identity.OS != host.Linux {
+	if m.Identity.OS != host.Linux || addr.Is6() {
 		return on(l)
 	}
 	level := func(name string) int {
@@ -148,7 +149,7 @@ func answers(m *sim.Machine, l *sim.Link, addr netip.Addr) bool {
 	}
 	ignore := max(level("all"), level(l.Name))
 	switch {
-	case addr.Is6() || ignore == 0:
+	case ignore == 0:
 		return slices.ContainsFunc(m.Net.Links, func(l *sim.Link) bool { return l.Up && on(l) })
 	case ignore < 8:
 		return on(l)

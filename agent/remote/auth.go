@@ -62,8 +62,8 @@ func (d *Dialer) signers(t Target, pause func() (resume func())) ([]ssh.Signer, 
 
 // signer gives k as a signer; nil where it cannot be used.
 func (d *Dialer) signer(k *keyFile, named bool, pause func() func()) ssh.Signer {
-	if k.plain != nil {
-		return k.plain
+	if plain, _ := k.opened(); plain != nil {
+		return plain
 	}
 	// Encrypted: the agent may hold it.
 	if a := d.sshAgent(); named && a != nil && k.public != nil {
@@ -113,9 +113,15 @@ type keyFile struct {
 	text   []byte
 	public ssh.PublicKey // nil: not known before it is decrypted
 
-	mu    sync.Mutex
-	plain ssh.Signer // nil: still encrypted; guarded by mu
-	err   error      // what the person was asked, and could not say
+	mu    sync.Mutex // guards plain and err, never for long
+	plain ssh.Signer // nil: still encrypted
+	err   error      // the person was asked, and could not say
+}
+
+func (k *keyFile) opened() (ssh.Signer, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.plain, k.err
 }
 
 // key reads a key file, once.
@@ -156,21 +162,23 @@ func (d *Dialer) key(name string) (*keyFile, error) {
 // decrypt asks for the passphrase, once for all hosts.
 func (d *Dialer) decrypt(k *keyFile, pause func() func()) (ssh.Signer, error) {
 	defer pause()()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.plain != nil || k.err != nil {
-		return k.plain, k.err
-	}
 	d.state.prompt.Lock()
 	defer d.state.prompt.Unlock()
+	if plain, err := k.opened(); plain != nil || err != nil {
+		return plain, err
+	}
+	var plain ssh.Signer
 	phrase, err := d.Passphrase(k.path)
 	if err == nil {
-		k.plain, err = ssh.ParsePrivateKeyWithPassphrase(k.text, phrase)
+		plain, err = ssh.ParsePrivateKeyWithPassphrase(k.text, phrase)
 	}
 	if err != nil {
-		k.err = fmt.Errorf("decrypt key %s: %w", k.path, err)
+		err = fmt.Errorf("decrypt key %s: %w", k.path, err)
 	}
-	return k.plain, k.err
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.plain, k.err = plain, err
+	return plain, err
 }
 
 // A lockedSigner is an encrypted key whose public half is known: the person is

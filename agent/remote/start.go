@@ -54,18 +54,12 @@ func start(conn *ssh.Client, argv []string) (*process, error) {
 		close(p.done)
 	}()
 	p.close = sync.OnceValue(func() error {
-		_ = p.in.Close()
-		timer := time.NewTimer(settle)
-		defer timer.Stop()
-		select {
-		case <-p.done:
-		case <-timer.C:
+		// Not its input alone: x/crypto's channels do not bear that while
+		// somebody writes. The program sees its input end all the same.
+		if err := s.Close(); err != nil && !errors.Is(err, io.EOF) { // EOF: the other side was first
+			return err
 		}
-		err := s.Close()
-		if errors.Is(err, io.EOF) {
-			return nil // the other side was first
-		}
-		return err
+		return nil
 	})
 	return p, nil
 }
@@ -100,8 +94,8 @@ func (t *tail) String() string {
 // error: "not found", "Permission denied", ...
 func (p *process) telling(err error) error {
 	var none *agent.NoAgentError
-	if !errors.As(err, &none) {
-		return err
+	if !errors.As(err, &none) || none.Err == nil {
+		return err // what talks without end does not end
 	}
 	select { // standard error may come after standard output has ended
 	case <-p.done:

@@ -8,10 +8,18 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
 func main() {
+	// Most runs are over before their garbage matters; collecting it is a
+	// tenth of the work of a run that finds nothing to do. Large sites reach
+	// the limit, above which it is collected as ever.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+		debug.SetMemoryLimit(192 << 20)
+	}
 	os.Exit(mainExit())
 }
 

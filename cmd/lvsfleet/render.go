@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers"
+	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 	"github.com/lvsfleet/lvsfleet/providers/step"
@@ -116,7 +118,7 @@ func (g *globals) selected(site *inventory.Site) ([]*inventory.Host, error) {
 type rendered struct {
 	machine  *sim.Machine
 	base     bool
-	director bool
+	director *inventory.Director
 	touched  map[string]bool // managed files
 	commands []string
 	notes    []string
@@ -127,13 +129,16 @@ func (r *rendered) apply(ctx context.Context, want inventory.Desired) error {
 	if want.Network == "" {
 		want.Network = defaultNetwork(want.OS)
 	}
-	r.director = want.Director != nil
+	r.director = want.Director
 	r.touched = map[string]bool{}
 	plan, _, err := providers.Plan(ctx, r.machine, want)
 	if err != nil {
 		return err
 	}
 	r.notes = plan.Notes
+	for _, p := range providers.OwnFiles(want) {
+		r.manage(p)
+	}
 	for _, steps := range [][]step.Step{plan.Live, plan.Boot} {
 		changes := make([]step.Change, len(steps))
 		for i, s := range steps {
@@ -141,7 +146,14 @@ func (r *rendered) apply(ctx context.Context, want inventory.Desired) error {
 				return fmt.Errorf("%s: %w", s.ID(), err)
 			}
 			r.notes = append(r.notes, changes[i].Notes...)
-			r.manage(s)
+			switch s := s.(type) {
+			case *step.FileStep:
+				r.manage(s.Path)
+			case *step.LinkStep:
+				if s.Target != "" {
+					r.touched[s.Path] = true
+				}
+			}
 		}
 		for i, c := range changes {
 			for _, op := range c.Do {
@@ -165,18 +177,11 @@ func defaultNetwork(os inventory.OS) string {
 	return "ifcfg"
 }
 
-// manage counts the file of a step among the managed ones, also where it is
-// right already.
-func (r *rendered) manage(s step.Step) {
-	switch s := s.(type) {
-	case *step.FileStep:
-		if f, err := r.machine.ReadFile(context.Background(), s.Path); err == nil {
-			r.touched[f.Path] = true
-		}
-	case *step.LinkStep:
-		if s.Target != "" {
-			r.touched[s.Path] = true
-		}
+// manage counts the file at p, if there is one, among the managed ones, also
+// where it is right already; with it the link that p may be.
+func (r *rendered) manage(p string) {
+	if f, err := r.machine.ReadFile(context.Background(), p); err == nil {
+		r.touched[f.Path], r.touched[p] = true, true
 	}
 }
 
@@ -251,15 +256,40 @@ func (r *rendered) save(out, name string) error {
 	if err := os.WriteFile(commands, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write commands: %w", err)
 	}
-	if !r.director {
+	if r.director == nil {
 		return nil
 	}
-	var table []ipvs.Service
-	r.machine.Locked(func() { table = r.machine.Net.IPVS })
-	if err := os.WriteFile(dir+".ipvs", []byte(ipvs.Format(table)), 0o644); err != nil {
+	if err := os.WriteFile(dir+".ipvs", []byte(ipvs.Format(r.table())), 0o644); err != nil {
 		return fmt.Errorf("write rules: %w", err)
 	}
 	return nil
+}
+
+// table is the director's IPVS table. Kernels before 2.6.37 show the
+// director's own address without the method that was asked for; here it is
+// told.
+func (r *rendered) table() []ipvs.Service {
+	type entry struct {
+		service ipvs.Key
+		server  ipvs.DestKey
+	}
+	asked := map[entry]ipvs.Method{}
+	for _, w := range director.Wants(r.director.Services) {
+		for _, d := range w.Dests {
+			asked[entry{w.Key, d.DestKey}] = d.Method
+		}
+	}
+	var table []ipvs.Service
+	r.machine.Locked(func() { table = ipvs.Sorted(r.machine.Net.IPVS) })
+	for i, s := range table {
+		table[i].Dests = slices.Clone(s.Dests)
+		for j, d := range table[i].Dests {
+			if m, ok := asked[entry{s.Key, d.DestKey}]; ok && d.Method == ipvs.Local {
+				table[i].Dests[j].Method = m
+			}
+		}
+	}
+	return table
 }
 
 func (r *rendered) saveFile(dir, p string) error {

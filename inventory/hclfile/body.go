@@ -72,20 +72,20 @@ func alsoMeant(d *hcl.Diagnostic, s *hcl.BodySchema) string {
 }
 
 // oneLabel wants a top-level block to have one label.
-func (l *loader) oneLabel(b *hclsyntax.Block, kind, what string) (string, bool) {
+func (l *loader) oneLabel(b *hclsyntax.Block, kind string) (string, bool) {
 	switch {
 	case len(b.Labels) == 0:
-		l.report("", b.DefRange(), "Missing "+what+" for "+kind, "A %s block has a %s: %s \"NAME\" { ... }.", kind, what, kind)
+		l.report(b.DefRange(), "Missing name for "+kind, "A %s block has a name: %s \"NAME\" { ... }.", kind, kind)
 		return "", false
 	case len(b.Labels) > 1:
-		l.report("", b.LabelRanges[1], "Extraneous label for "+kind, "Only one label is expected for %s blocks: its %s.", kind, what)
+		l.report(b.LabelRanges[1], "Extraneous label for "+kind, "Only one label is expected for %s blocks: its name.", kind)
 	}
 	return b.Labels[0], true
 }
 
 func (l *loader) noLabel(b *hclsyntax.Block) {
 	if len(b.Labels) > 0 {
-		l.report("", b.LabelRanges[0], "Extraneous label for "+b.Type, "No labels are expected for %s blocks.", b.Type)
+		l.report(b.LabelRanges[0], "Extraneous label for "+b.Type, "No labels are expected for %s blocks.", b.Type)
 	}
 }
 
@@ -134,9 +134,10 @@ func (b *body) wrong(c inventory.Code, at hcl.Range, format string, args ...any)
 	b.code(c, at, format, args...)
 }
 
-// toType converts v, but never a number to a string.
+// toType converts v, but never a number to a string. What is null or not known
+// is of no type.
 func toType(v cty.Value, to cty.Type) (cty.Value, bool) {
-	if v.IsNull() || to == cty.String && v.Type() != cty.String {
+	if !v.IsKnown() || v.IsNull() || to == cty.String && v.Type() != cty.String {
 		return cty.NilVal, false
 	}
 	out, err := convert.Convert(v, to)

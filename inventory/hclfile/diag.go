@@ -15,11 +15,10 @@ type diagKey struct {
 	at      inventory.Range
 }
 
-// report adds an error without a code, or with one where there are no words
-// for it in the rules.
-func (l *loader) report(code inventory.Code, at hcl.Range, summary, format string, args ...any) {
+// report adds an error of the language, which has no code.
+func (l *loader) report(at hcl.Range, summary, format string, args ...any) {
 	l.add(inventory.Diagnostic{
-		Code: code, Summary: summary, Detail: fmt.Sprintf(format, args...), Subject: toRange(at),
+		Summary: summary, Detail: fmt.Sprintf(format, args...), Subject: toRange(at),
 	})
 }
 

@@ -20,7 +20,7 @@ var (
 func (d *decoder) readHosts(general settings) []*inventory.Host {
 	var hosts []*inventory.Host
 	for _, bl := range d.hosts {
-		label, ok := d.oneLabel(bl, "host", "name")
+		label, ok := d.oneLabel(bl, "host")
 		if !ok {
 			d.hostsUnsure = true
 			continue

@@ -149,3 +149,40 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// FuzzValues wants the same of what stands in files of values, and on the
+// command line.
+func FuzzValues(f *testing.F) {
+	f.Add("a=1", "a = [1]\n", `{"b": {"c": [1, null, "x"]}}`)
+	f.Add("b={ c = [] }", "", `{}`)
+	f.Add("c", "b = {\n c = \"${1}\"\n}\n", `[]`)
+	f.Add("d=${", "d = “x”\n", "{\"a\":1}{\"a\":2}")
+	dir := f.TempDir()
+	site, vars, js := dir+"/site.hcl", dir+"/values", dir+"/values.json"
+	src := `
+variable "a" { type = number }
+variable "b" {
+  type      = object({ c = optional(list(string), ["x"]) })
+  sensitive = true
+}
+variable "c" { type = map(bool) }
+variable "d" {}
+`
+	if err := os.WriteFile(site, []byte(src), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, arg, hcl, json string) {
+		if os.WriteFile(vars, []byte(hcl), 0o600) != nil || os.WriteFile(js, []byte(json), 0o600) != nil {
+			t.Fatal("cannot write")
+		}
+		r := hclfile.Load(site, hclfile.Input{
+			Vars: []string{arg}, VarFiles: []string{vars, js}, Environ: []string{"LVSFLEET_VAR_c=" + arg, "LVSFLEET_VAR_d=" + hcl},
+		})
+		if err := r.Write(io.Discard, 40, true); err != nil {
+			t.Fatal(err)
+		}
+		if (r.Site == nil) != r.Failed() {
+			t.Errorf("a site: %v, failed: %v", r.Site != nil, r.Failed())
+		}
+	})
+}

@@ -53,7 +53,7 @@ func (l *loader) load(path string, in Input) *inventory.Site {
 			continue
 		}
 		for _, a := range sortedAttrs(body) {
-			l.report("", a.SrcRange, "Unsupported argument",
+			l.report(a.SrcRange, "Unsupported argument",
 				"An argument named %q is not expected here: a site consists of blocks.%s", a.Name, blockHint(a.Name))
 		}
 		blocks = append(blocks, body.Blocks...)

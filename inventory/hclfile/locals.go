@@ -37,10 +37,10 @@ func (l *loader) locals(blocks []*hclsyntax.Block) map[string]cty.Value {
 	byName := map[string]*local{}
 	for _, b := range blocks {
 		for _, label := range b.LabelRanges {
-			l.report("", label, "Extraneous label for locals", "No labels are expected for locals blocks.")
+			l.report(label, "Extraneous label for locals", "No labels are expected for locals blocks.")
 		}
 		for _, bl := range b.Body.Blocks {
-			l.report("", bl.DefRange(), "Unsupported block type", "A locals block holds values only: NAME = EXPRESSION.")
+			l.report(bl.DefRange(), "Unsupported block type", "A locals block holds values only: NAME = EXPRESSION.")
 		}
 		for _, a := range sortedAttrs(b.Body) {
 			if first, twice := byName[a.Name]; twice {

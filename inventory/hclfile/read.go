@@ -44,7 +44,7 @@ func (l *loader) siteFiles(path string) []string {
 	}
 	if len(files) == 0 {
 		l.broken = true
-		l.report("", hcl.Range{Filename: path}, "No site here",
+		l.report(hcl.Range{Filename: path}, "No site here",
 			"The folder %s holds no file that ends in .hcl.", path)
 	}
 	return files
@@ -60,7 +60,7 @@ func (l *loader) fileError(path string, err error) {
 	if errors.As(err, &pe) {
 		err = pe.Err
 	}
-	l.report("", hcl.Range{Filename: path}, "Cannot read "+path, "%s: %v.%s", path, err, hint)
+	l.report(hcl.Range{Filename: path}, "Cannot read "+path, "%s: %v.%s", path, err, hint)
 }
 
 // read gives the content of a text file, or nil and a diagnostic.

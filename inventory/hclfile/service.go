@@ -25,7 +25,7 @@ var (
 func (d *decoder) readServices() []*inventory.VirtualService {
 	var services []*inventory.VirtualService
 	for _, bl := range d.services {
-		if name, ok := d.oneLabel(bl, "virtual_service", "name"); ok {
+		if name, ok := d.oneLabel(bl, "virtual_service"); ok {
 			b := d.body(d.content(bl.Body, bl.DefRange(), serviceSchema), d.root)
 			services = append(services, d.service(b, name))
 		}
@@ -183,7 +183,7 @@ var (
 func (d *decoder) readTunnels() []*inventory.Tunnel {
 	var tunnels []*inventory.Tunnel
 	for _, bl := range d.tunnels {
-		name, ok := d.oneLabel(bl, "tunnel", "name")
+		name, ok := d.oneLabel(bl, "tunnel")
 		if !ok {
 			continue
 		}

@@ -98,7 +98,6 @@ func (d *decoder) sshSettings(b *body) settings {
 		return s
 	}
 	if one != "" {
-		many = []string{one}
 		s["ssh.identity_files"] = setting{one, b.src.Attrs["identity_file"]}
 	} else if len(many) > 0 {
 		for i := range many {
@@ -138,7 +137,7 @@ func (d *decoder) readRoles() []inventory.Role {
 	d.merged = map[string]settings{}
 	var roles []inventory.Role
 	for _, bl := range d.roles {
-		name, ok := d.oneLabel(bl, "role", "name")
+		name, ok := d.oneLabel(bl, "role")
 		if !ok {
 			continue
 		}

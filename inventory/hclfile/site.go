@@ -39,7 +39,7 @@ func (d *decoder) sort(blocks []*hclsyntax.Block) {
 		if b.Type == "host" || nearHost(b.Type) {
 			d.hostsUnsure = true
 		}
-		d.report("", b.TypeRange, "Unsupported block type", "Blocks of type %q are not expected here.%s", b.Type, blockHint(b.Type))
+		d.report(b.TypeRange, "Unsupported block type", "Blocks of type %q are not expected here.%s", b.Type, blockHint(b.Type))
 	}
 }
 

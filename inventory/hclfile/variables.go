@@ -43,7 +43,7 @@ var variableSchema = schema([]string{"type", "default", "description", "sensitiv
 func (l *loader) declare(blocks []*hclsyntax.Block) map[string]*variable {
 	vars := map[string]*variable{}
 	for _, b := range blocks {
-		name, ok := l.oneLabel(b, "variable", "name")
+		name, ok := l.oneLabel(b, "variable")
 		if !ok {
 			continue
 		}
@@ -73,13 +73,11 @@ func (l *loader) declareOne(name string, b *hclsyntax.Block) *variable {
 	if a := c.Attributes["sensitive"]; a != nil {
 		on, diags := a.Expr.Value(nil)
 		l.syntax(diags)
-		if !diags.HasErrors() {
-			on, err := convert.Convert(on, cty.Bool)
-			if err != nil || on.IsNull() {
-				l.code(inventory.CodeType, a.Expr.Range(), "sensitive is true or false.")
-			} else {
-				v.sensitive = on.True()
-			}
+		v.sensitive = true // unless it is clear that it is not
+		if known, ok := toType(on, cty.Bool); ok {
+			v.sensitive = known.True()
+		} else if !diags.HasErrors() && on.IsKnown() {
+			l.code(inventory.CodeType, a.Expr.Range(), "sensitive is true or false.")
 		}
 	}
 	if a := c.Attributes["description"]; a != nil {

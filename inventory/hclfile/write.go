@@ -113,7 +113,7 @@ func (t *textWriter) source(at inventory.Range) {
 		to := wholeRune(line, min(max(at.EndByte-begin, from), len(line)))
 		fmt.Fprintf(t.out, "%4d: %s%s%s\n", n, t.hide(line[:from]), t.style("1;4", t.hide(line[from:to])), t.hide(line[to:]))
 	}
-	t.out.WriteByte('\n')
+	fmt.Fprintln(t.out)
 }
 
 // hide redacts source, and keeps what a terminal would act on from it.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
@@ -211,6 +212,13 @@ func commands(texts []string, name string) []string {
 // scripts reads the links of an init script. Red Hat's says in its chkconfig
 // line where it starts, and is enabled nowhere ("- 08 92"); Debian's is started
 // first by the dependencies in its header (insserv(8)).
+//
+// Red Hat's 08 is before the network. A kernel that has no local address yet,
+// not even the loopback's, has no table to look an address up in, takes every
+// real server's for a broadcast address, and refuses it with EINVAL
+// (__inet_dev_addr_type in net/ipv4/fib_frontend.c, ip_vs_add_dest in
+// net/netfilter/ipvs/ip_vs_ctl.c; seen on 6.1): services come up without real
+// servers. So a link of ours starts after the network's.
 func scripts(ctx context.Context, h host.Host, w Way, script string) (Facts, error) {
 	f := Facts{Way: w, Rules: "/etc/sysconfig/ipvsadm", Start: "S08"}
 	dirs := "/etc/rc.d/rc%d.d"
@@ -225,6 +233,7 @@ func scripts(ctx context.Context, h host.Host, w Way, script string) (Facts, err
 			break
 		}
 	}
+	network := -1 // when the network starts
 	for n := 2; n <= 5; n++ {
 		l := Level{Dir: fmt.Sprintf(dirs, n)}
 		entries, err := list(ctx, h, l.Dir)
@@ -235,8 +244,21 @@ func scripts(ctx context.Context, h host.Host, w Way, script string) (Facts, err
 			if len(e.Name) == len("S08ipvsadm") && strings.HasSuffix(e.Name, "ipvsadm") && (e.Name[0] == 'S' || e.Name[0] == 'K') {
 				l.Links = append(l.Links, e)
 			}
+			if nn, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(e.Name, "S"), "network")); w == SysV && err == nil && e.Name == fmt.Sprintf("S%02dnetwork", nn) {
+				network = max(network, nn)
+			}
 		}
 		f.Levels = append(f.Levels, l)
+	}
+	if late := fmt.Sprintf("S%02d", network+1); network >= 0 && f.Start < late {
+		f.Start = late
+	}
+	for _, l := range f.Levels {
+		for _, e := range l.Links {
+			if e.Name[0] == 'S' && e.Name <= fmt.Sprintf("S%02d", network)+"ipvsadm" {
+				f.Note = fmt.Sprintf("%s starts before the network, when a kernel without any address refuses real servers: give the link a number above %d", path.Join(l.Dir, e.Name), network)
+			}
+		}
 	}
 	if w == SysV {
 		_, ok, err := read(ctx, h, saveConf)

@@ -53,6 +53,10 @@ const (
 	sysctlLocal = "/etc/sysctl.conf.local"
 )
 
+// OwnFiles names the file that gives a host its own addresses and name at
+// boot.
+func OwnFiles() []string { return []string{rcConf} }
+
 // The sysctls that matter (inet(4), inet6(4)).
 const (
 	forwarding4    = "net.inet.ip.forwarding"

@@ -137,7 +137,6 @@ type parser struct {
 	saved     bool // by -S, which says what there is
 	service   bool // one was named
 	dest      string
-	destPort  bool
 	mask      string
 	flags     string
 	methodSet bool

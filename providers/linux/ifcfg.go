@@ -57,7 +57,7 @@ func parent(dev string) string {
 }
 
 // readIfcfg takes the files apart.
-func (p *planner) readIfcfg() error {
+func (p *planner) readIfcfg() {
 	for name, text := range p.f.Ifcfg {
 		c := ifcfg{name: name, vars: parseShell(text)}
 		c.dev, _ = c.vars.get("DEVICE")
@@ -92,7 +92,6 @@ func (p *planner) readIfcfg() error {
 			p.take(a.Label)
 		}
 	}
-	return nil
 }
 
 // byMAC finds the device that a file names by HWADDR alone.

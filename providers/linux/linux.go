@@ -76,9 +76,7 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 	if err := p.unsupported(); err != nil {
 		return step.Plan{}, err
 	}
-	if err := p.readIfcfg(); err != nil {
-		return step.Plan{}, err
-	}
+	p.readIfcfg()
 	if err := p.layout(); err != nil {
 		return step.Plan{}, err
 	}

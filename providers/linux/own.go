@@ -12,6 +12,16 @@ import (
 	"github.com/lvsfleet/lvsfleet/templates"
 )
 
+// OwnFiles names the files that give a host its own addresses at boot: those
+// of its interfaces, and /etc/sysconfig/network.
+func OwnFiles(d inventory.Desired) []string {
+	list := []string{networkFile}
+	for _, i := range d.Interfaces {
+		list = append(list, scripts+"ifcfg-"+i.Device)
+	}
+	return list
+}
+
 // bootOwn compares the own addresses with the boot files, and writes them
 // where an interface has no file at all.
 func (p *planner) bootOwn() error {

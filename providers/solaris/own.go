@@ -6,9 +6,25 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 	"github.com/lvsfleet/lvsfleet/templates"
 )
+
+const (
+	nodeName  = "/etc/nodename"
+	hostsFile = "/etc/hosts"
+)
+
+// OwnFiles names the files that give a host its own addresses and name at
+// boot: those of its interfaces, and those in which their names are looked up.
+func OwnFiles(d inventory.Desired) []string {
+	list := []string{nodeName, hostsFile}
+	for _, i := range d.Interfaces {
+		list = append(list, hostnamePath(i.Device))
+	}
+	return list
+}
 
 // own says that the inventory names addr as the host's own.
 func (p *planner) own(addr netip.Addr) bool {

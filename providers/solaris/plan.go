@@ -93,7 +93,7 @@ func (p *planner) assemble() step.Plan {
 		plan.Boot = append(plan.Boot, file)
 	}
 	if len(p.hosts) > 0 {
-		plan.Boot = append(plan.Boot, &step.FileStep{Path: "/etc/hosts", Edits: p.hosts})
+		plan.Boot = append(plan.Boot, &step.FileStep{Path: hostsFile, Edits: p.hosts})
 	}
 	plan.Boot = append(plan.Boot, p.nodename())
 	plan.Boot = slices.Concat(plan.Boot, p.ownFiles, p.vipFiles, p.tunFiles, p.router)
@@ -115,7 +115,7 @@ func (p *planner) hostMasks() []netip.Addr {
 // nodename keeps /etc/nodename from being empty: without it net-physical asks
 // RARP on interfaces that are down.
 func (p *planner) nodename() step.Step {
-	return &step.FileStep{Path: "/etc/nodename", Edits: []step.Edit{func(old []byte) ([]byte, error) {
+	return &step.FileStep{Path: nodeName, Edits: []step.Edit{func(old []byte) ([]byte, error) {
 		if len(fields(string(old))) > 0 {
 			return old, nil
 		}

@@ -90,10 +90,8 @@ func (p *planner) decap(d inventory.Decap) error {
 			}
 		}
 	}
-	liveName, bootName := live.Name, boot.Name
-	if reclaim {
-		liveName = boot.Name
-	} else {
+	liveName, bootName := boot.Name, boot.Name
+	if !reclaim {
 		liveName, bootName = p.pickTunnel(live.Name, boot.Name)
 	}
 	p.tuns = append(p.tuns, &tunnel{

@@ -1,6 +1,7 @@
 package freebsd
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -25,7 +26,7 @@ func csh(m *sim.Machine, c *sim.Call) int {
 	}
 	script, err := translate(m, c.Argv[2], c.Dir)
 	if err != nil {
-		if err == errNotModelled {
+		if errors.Is(err, errNotModelled) {
 			return c.Refuse()
 		}
 		fmt.Fprintf(c.Stderr, "%v\n", err)

@@ -1,6 +1,7 @@
 package freebsd
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -178,10 +179,10 @@ func (r *routeCall) say(err error) int {
 		r.c.Errorf("writing to routing socket: %s", old)
 		return 1
 	}
-	switch err {
-	case esrch:
+	switch {
+	case errors.Is(err, esrch):
 		r.c.Errorf("route has not been found")
-	case inTable:
+	case errors.Is(err, inTable):
 	default:
 		r.c.Errorf("writing to routing socket: %v", err)
 	}

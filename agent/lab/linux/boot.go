@@ -96,8 +96,7 @@ func (b *booter) applySysctl() {
 }
 
 // startLinks lists the S links of the default runlevel, those that lead
-// somewhere. A tree that has no such folders at all (a part of /etc) is taken
-// to have the network enabled.
+// somewhere.
 func (b *booter) startLinks() []string {
 	level := "3"
 	for line := range strings.Lines(text(b.m.FS, "/etc/inittab")) {
@@ -109,14 +108,14 @@ func (b *booter) startLinks() []string {
 	if !exists(b.m.FS, "/etc/rc.d") {
 		dir = "/etc/rc" + level + ".d"
 	}
-	if !exists(b.m.FS, "/etc/rc.d") && !exists(b.m.FS, "/etc/init.d") && !exists(b.m.FS, "/etc/systemd") {
-		return []string{"S10network"}
+	var list []string
+	if b.partial {
+		list = append(list, "S10network")
 	}
 	entries, err := b.m.FS.ReadDir(dir)
 	if err != nil {
-		return nil
+		return list
 	}
-	var list []string
 	for _, e := range entries {
 		if len(e.Name) > 3 && e.Name[0] == 'S' && e.Mode&fs.ModeDir == 0 && executable(b.m.FS, dir+"/"+e.Name) {
 			list = append(list, e.Name)

@@ -121,9 +121,12 @@ func (k kernel) setSysctl(key, value string) error {
 		return &kernelError{errno: enoent}
 	}
 	fields := strings.Fields(value)
-	if len(fields) == 0 || len(fields) > len(strings.Fields(old)) {
+	if len(fields) == 0 {
 		return &kernelError{errno: einval}
 	}
+	// What stands behind the last number is not looked at ("1 # why"; seen on
+	// 6.18).
+	fields = fields[:min(len(fields), len(strings.Fields(old)))]
 	for i, f := range fields {
 		n, err := strconv.ParseInt(f, 0, 64)
 		if err != nil {

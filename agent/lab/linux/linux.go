@@ -49,6 +49,7 @@ func New(spec sim.Spec) *sim.Machine {
 	if err := spec.Lay(m.FS); err != nil {
 		panic(fmt.Sprintf("lab: %s: %v", spec.Name, err)) // a mistake in the lab: /etc was just emptied
 	}
+	s.partial = !exists(m.FS, "/etc/rc.d") && !exists(m.FS, "/etc/init.d") && !exists(m.FS, "/etc/systemd")
 	m.FS.Live = func(p string) (string, bool) { return kernel{Net: m.Net, era: e}.file(p) }
 	m.FS.MkdirAll("/proc/net") // where those files are: who resolves a path looks at each folder
 	m.Commands = unix.Commands()
@@ -81,6 +82,9 @@ type system struct {
 	atStop []string
 	// started says that ipvsadm.service, or its init script, was started.
 	started bool
+	// partial: the base is a part of /etc that says nothing of start scripts.
+	// The network is taken to be enabled.
+	partial bool
 	console strings.Builder
 }
 

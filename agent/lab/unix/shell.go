@@ -142,15 +142,17 @@ func lastStatus(r *interp.Runner) uint8 {
 	if err != nil {
 		return 2
 	}
-	status, _ := interp.IsExitStatus(r.Run(context.Background(), stmts))
-	return status
+	var status interp.ExitStatus
+	errors.As(r.Run(context.Background(), stmts), &status)
+	return uint8(status)
 }
 
 func exitStatus(errs io.Writer, name string, err error) int {
 	if err == nil {
 		return 0
 	}
-	if status, ok := interp.IsExitStatus(err); ok {
+	var status interp.ExitStatus
+	if errors.As(err, &status) {
 		return int(status)
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -263,7 +265,7 @@ func (s *Shell) call(_ context.Context, args []string) ([]string, error) {
 		if len(args) == 2 {
 			mode, err := strconv.ParseUint(args[1], 8, 9)
 			if err != nil {
-				return []string{"false"}, nil
+				return []string{"false"}, nil //nolint:nilerr // umask fails, the shell goes on
 			}
 			s.mu.Lock()
 			s.umask = fs.FileMode(mode)
@@ -295,7 +297,7 @@ func (s *Shell) exec(ctx context.Context, args []string) error {
 		return err
 	}
 	if exit != 0 {
-		return interp.NewExitStatus(uint8(exit))
+		return interp.ExitStatus(uint8(exit))
 	}
 	return nil
 }

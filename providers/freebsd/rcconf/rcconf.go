@@ -6,6 +6,7 @@ package rcconf
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -106,11 +107,13 @@ func utf8Only(data []byte) []byte {
 }
 
 func syntaxError(err error) error {
-	switch e := err.(type) {
-	case syntax.ParseError:
-		return &SyntaxError{int(e.Pos.Line()), e.Text}
-	case syntax.LangError:
-		return &SyntaxError{int(e.Pos.Line()), "not understood by sh(1): " + e.Feature}
+	var parse syntax.ParseError
+	var lang syntax.LangError
+	switch {
+	case errors.As(err, &parse):
+		return &SyntaxError{int(parse.Pos.Line()), parse.Text}
+	case errors.As(err, &lang):
+		return &SyntaxError{int(lang.Pos.Line()), "not understood by sh(1): " + lang.Feature}
 	}
 	return &SyntaxError{1, err.Error()}
 }

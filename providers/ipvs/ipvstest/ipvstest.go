@@ -16,7 +16,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 )
 
-// The parts of the suite that not every table has.
+// Lacks are the parts of the suite that not every table has.
 type Lacks struct {
 	// Families: the machine has no IPv6, or a real server of another family
 	// than its service.

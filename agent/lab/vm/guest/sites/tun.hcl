@@ -1,0 +1,60 @@
+ssh {
+  identity_file   = "/etc/lab/user_key"
+  known_hosts     = "/etc/lab/known_hosts"
+  connect_timeout = 60 # a machine without hardware help, beside others
+}
+
+variable "rs180" {
+  type    = list(string)
+  default = ["web"]
+}
+
+role "director" {
+  gateway    = "192.168.10.1"
+  ip_forward = true
+}
+
+role "web" {
+  gateway = "192.168.0.1"
+}
+
+host "lb" {
+  os      = "linux"
+  roles   = ["director"]
+  address = "10.99.0.254"
+  interface "eth0" { address = "192.168.10.100/24" }
+}
+
+host "rs160" {
+  os      = "linux"
+  roles   = ["web"]
+  address = "10.99.0.160"
+  interface "eth0" { address = "192.168.0.160/24" }
+}
+
+host "rs170" {
+  os      = "freebsd"
+  release = "5.4-RELEASE"
+  roles   = ["web"]
+  address = "10.99.0.170"
+  interface "lnc0" { address = "192.168.0.170/24" }
+}
+
+host "rs180" {
+  os      = "solaris"
+  release = "5.10"
+  roles   = var.rs180
+  address = "10.99.0.180"
+  interface "pcn0" { address = "192.168.0.180/24" }
+}
+
+virtual_service "http" {
+  director    = "director"
+  pool        = "web"
+  address     = "192.168.10.200"
+  port        = 80
+  scheduler   = "wrr"
+  method      = "tun"
+  tunnel_peer = "192.168.10.99"
+  real_server "rs170" { weight = 2 }
+}

@@ -1,0 +1,196 @@
+// Package vm boots the lab on a real kernel: a virtual machine of QEMU without
+// any network card, Debian's stock cloud kernel, and an initramfs put together
+// from packages of this machine and the project's own programs. What runs in
+// it is package guest.
+package vm
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Packages are Debian's, without which the image cannot be made or run.
+func Packages() []string {
+	return []string{
+		"qemu-system-x86", "busybox-static", "openssh-server", "openssh-client",
+		"iproute2", "ipvsadm", "kmod", "procps",
+	}
+}
+
+// A Machine is what to boot.
+type Machine struct {
+	Kernel string
+	Initrd string
+	Args   string // what the guest finds behind lab= on its kernel's command line
+	Memory int    // MiB
+	Limit  time.Duration
+}
+
+// verdict is the last line of a run.
+var verdict = regexp.MustCompile(`^([0-9]+) passed, ([0-9]+) failed$`)
+
+// Run boots the machine and copies what it says to out, until it powers off.
+// An error says that it did not come to its end, or that a check failed.
+func (m Machine) Run(ctx context.Context, out io.Writer) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, m.Limit, fmt.Errorf("the virtual machine was not done after %s", m.Limit))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
+		"-accel", "tcg", "-cpu", "max", "-m", strconv.Itoa(m.Memory), "-smp", "2",
+		"-nic", "none", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot",
+		"-kernel", m.Kernel, "-initrd", m.Initrd,
+		"-append", "console=ttyS0 quiet panic=-1 rdinit=/init lab="+m.Args)
+	cmd.Stderr = out
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start QEMU: %w", err)
+	}
+	last := ""
+	lines := bufio.NewScanner(pipe)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := clean(lines.Text())
+		if verdict.MatchString(line) {
+			last = line
+		}
+		fmt.Fprintln(out, line)
+	}
+	err = cmd.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("QEMU: %w", err)
+	}
+	v := verdict.FindStringSubmatch(last)
+	switch {
+	case v == nil:
+		return errors.New("the virtual machine went down before its checks were done")
+	case v[1] == "0":
+		return errors.New("no check was made")
+	case v[2] != "0":
+		return errors.New(last)
+	}
+	return nil
+}
+
+// clean takes away what the firmware and the serial line add.
+func clean(line string) string {
+	line = strings.TrimRight(line, "\r")
+	if i := strings.LastIndex(line, "\x1b"); i >= 0 {
+		line = regexp.MustCompile(`\x1b(\[[0-9;?=]*[a-zA-Z]|c)`).ReplaceAllString(line, "")
+	}
+	return line
+}
+
+// Install installs the packages that are missing, as root on a Debian.
+func Install(ctx context.Context, out io.Writer) error {
+	var missing []string
+	for _, p := range Packages() {
+		state, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${Status}", p).Output()
+		if err != nil || !strings.HasSuffix(string(state), " installed") {
+			missing = append(missing, p)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	fmt.Fprintln(out, "install", strings.Join(missing, " "))
+	for _, argv := range [][]string{
+		{"apt-get", "update", "-q"},
+		append([]string{"apt-get", "install", "-y", "-q", "--no-install-recommends"}, missing...),
+	} {
+		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", strings.Join(argv, " "), err, text)
+		}
+	}
+	return nil
+}
+
+// A Kernel is an unpacked kernel package.
+type Kernel struct {
+	Version string
+	Image   string // the kernel itself
+	Root    string // the folder that holds lib/modules
+}
+
+var kernelPackage = regexp.MustCompile(`linux-image-([0-9]\S*-cloud-amd64)\b`)
+
+// FetchKernel finds Debian's current cloud kernel, downloads its package into
+// cache, unless it is there, and unpacks it. One that was downloaded before
+// serves where apt does not know a newer one.
+func FetchKernel(ctx context.Context, cache string, out io.Writer) (Kernel, error) {
+	found, err := filepath.Glob(filepath.Join(cache, "kernel-*", "boot", "vmlinuz-*"))
+	if err != nil {
+		return Kernel{}, err
+	}
+	if len(found) > 0 {
+		return kernelAt(found[len(found)-1]), nil
+	}
+	text, err := exec.CommandContext(ctx, "apt-cache", "depends", "linux-image-cloud-amd64").Output()
+	if err != nil || !kernelPackage.Match(text) {
+		if text, err := exec.CommandContext(ctx, "apt-get", "update", "-q").CombinedOutput(); err != nil {
+			return Kernel{}, fmt.Errorf("apt-get update: %w\n%s", err, text)
+		}
+		if text, err = exec.CommandContext(ctx, "apt-cache", "depends", "linux-image-cloud-amd64").Output(); err != nil {
+			return Kernel{}, fmt.Errorf("apt-cache depends linux-image-cloud-amd64: %w", err)
+		}
+	}
+	m := kernelPackage.FindStringSubmatch(string(text))
+	if m == nil {
+		return Kernel{}, fmt.Errorf("apt knows no kernel package:\n%s", text)
+	}
+	version := m[1]
+	fmt.Fprintln(out, "download", m[0])
+	dir := filepath.Join(cache, "download")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return Kernel{}, err
+	}
+	get := exec.CommandContext(ctx, "apt-get", "download", m[0])
+	get.Dir = dir
+	if text, err := get.CombinedOutput(); err != nil {
+		return Kernel{}, fmt.Errorf("apt-get download %s: %w\n%s", m[0], err, text)
+	}
+	debs, err := filepath.Glob(filepath.Join(dir, m[0]+"_*.deb"))
+	if err != nil || len(debs) == 0 {
+		return Kernel{}, fmt.Errorf("apt-get download %s left no package", m[0])
+	}
+	tmp, root := filepath.Join(cache, "unpack"), filepath.Join(cache, "kernel-"+version)
+	if err := os.RemoveAll(tmp); err != nil {
+		return Kernel{}, err
+	}
+	for _, argv := range [][]string{
+		{"dpkg-deb", "-x", debs[len(debs)-1], tmp},
+		{"depmod", "-b", tmp, version},
+	} {
+		if text, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			return Kernel{}, fmt.Errorf("%s: %w\n%s", strings.Join(argv, " "), err, text)
+		}
+	}
+	if err := os.Rename(tmp, root); err != nil {
+		return Kernel{}, err
+	}
+	return kernelAt(filepath.Join(root, "boot", "vmlinuz-"+version)), nil
+}
+
+func kernelAt(image string) Kernel {
+	return Kernel{
+		Version: strings.TrimPrefix(filepath.Base(image), "vmlinuz-"),
+		Image:   image,
+		Root:    filepath.Dir(filepath.Dir(image)),
+	}
+}

@@ -1,0 +1,137 @@
+// Command vmlab proves lvsfleet on a real kernel: it builds a virtual machine,
+// boots it, and copies what its checks say to standard output. The transcript
+// of the last run is kept in the cache.
+//
+//	go run ./agent/lab/vm/vmlab [-cache .cache/vmlab] [-run NAMES] [-limit 10m]
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/lvsfleet/lvsfleet/agent/lab/vm"
+)
+
+func main() {
+	cache := flag.String("cache", ".cache/vmlab", "downloads and the transcript are kept in this `folder`")
+	run := flag.String("run", "all", "the parts to run, separated by commas")
+	limit := flag.Duration("limit", 10*time.Minute, "the machine is ended after this time")
+	memory := flag.Int("memory", 2048, "of the machine, in MiB")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := prove(ctx, *cache, *run, *limit, *memory); err != nil {
+		fmt.Fprintln(os.Stderr, "vmlab:", err)
+		os.Exit(1)
+	}
+}
+
+func prove(ctx context.Context, cache, run string, limit time.Duration, memory int) error {
+	begun := time.Now()
+	step := func(format string, args ...any) {
+		fmt.Printf("vmlab: %s (%.0fs)\n", fmt.Sprintf(format, args...), time.Since(begun).Seconds())
+	}
+	root, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	if cache, err = filepath.Abs(cache); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(cache, "bin"), 0o755); err != nil {
+		return err
+	}
+	if err := vm.Install(ctx, os.Stdout); err != nil {
+		return err
+	}
+	kernel, err := vm.FetchKernel(ctx, cache, os.Stdout)
+	if err != nil {
+		return err
+	}
+	step("build the programs")
+	if err := vm.Programs(ctx, root, filepath.Join(cache, "bin")); err != nil {
+		return err
+	}
+	initrd := filepath.Join(cache, "initrd")
+	if err := pack(ctx, kernel, filepath.Join(cache, "bin"), initrd); err != nil {
+		return err
+	}
+	name := filepath.Join(cache, "transcript.txt")
+	transcript, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	step("boot Linux %s", kernel.Version)
+	m := vm.Machine{Kernel: kernel.Image, Initrd: initrd, Args: strings.ReplaceAll(run, " ", ""), Memory: memory, Limit: limit}
+	err = m.Run(ctx, io.MultiWriter(os.Stdout, transcript))
+	if cerr := transcript.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("%w (transcript: %s)", err, name)
+	}
+	step("done")
+	return nil
+}
+
+// pack makes the initramfs.
+func pack(ctx context.Context, kernel vm.Kernel, bin, to string) error {
+	var i vm.Image
+	for _, d := range []string{"/bin", "/sbin", "/proc", "/sys", "/dev", "/tmp", "/run/sshd", "/root", "/var/empty", "/var/lib", "/var/log", "/var/run", "/etc/lab"} {
+		i.Dir(d)
+	}
+	for _, name := range []string{"busybox", "sshd", "ssh", "ip", "ipvsadm", "kmod", "sysctl"} {
+		if err := i.Program(ctx, name); err != nil {
+			return err
+		}
+	}
+	i.Link("/bin/busybox", "/usr/sbin/busybox")
+	i.Link("/bin/sh", "busybox")
+	// Every other small command is busybox', the second in PATH.
+	applets, err := exec.CommandContext(ctx, "busybox", "--list").Output()
+	if err != nil {
+		return fmt.Errorf("list busybox' commands: %w", err)
+	}
+	for _, name := range strings.Fields(string(applets)) {
+		if name != "busybox" && name != "sh" {
+			i.Link("/usr/bin/"+name, "/bin/busybox")
+		}
+	}
+	for _, name := range []string{"modprobe", "lsmod"} {
+		i.Link("/usr/sbin/"+name, "kmod")
+	}
+	i.Link("/sbin/modprobe", "/usr/sbin/kmod") // what the kernel itself calls
+	for _, p := range [][2]string{{"guest", "/bin/guest"}, {"shell", "/bin/standin-sh"}, {"lvsfleet", "/bin/lvsfleet"}} {
+		if err := i.Copy(filepath.Join(bin, p[0]), p[1]); err != nil {
+			return err
+		}
+	}
+	i.Link("/init", "/bin/guest")
+	i.Put("/etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\nsshd:x:74:74:sshd:/var/empty:/bin/false\n"))
+	i.Put("/etc/group", 0o644, []byte("root:x:0:\nsshd:x:74:\n"))
+	i.Put("/etc/nsswitch.conf", 0o644, []byte("passwd: files\ngroup: files\nhosts: files\n"))
+	if err := i.Modules(ctx, kernel,
+		"ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc", "ip_vs_lblc", "ip_vs_lblcr", "ip_vs_dh", "ip_vs_sh",
+		"ip_vs_sed", "ip_vs_nq", "ip_vs_fo", "ip_vs_ovf", "ip_vs_mh", "ip_vs_pe_sip", "ip_vs_ftp",
+		"ipip", "veth", "bridge", "dummy", "sch_netem", "crc32c_generic", "libcrc32c"); err != nil {
+		return err
+	}
+	f, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	if _, err := i.WriteTo(f); err != nil {
+		_ = f.Close()
+		return err
+	}
+	return f.Close()
+}
