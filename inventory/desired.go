@@ -73,6 +73,26 @@ type Director struct {
 	// TunnelRoutes say which source address the route to each TUN real
 	// server must select, since its tunnel expects it.
 	TunnelRoutes []TunnelRoute `json:"tunnel_routes,omitempty"`
+	// Withdraw are entries of the live table that take no new connections
+	// for now. Where it is set, nothing else of the host is looked at.
+	Withdraw []Withdrawal `json:"withdraw,omitempty"`
+}
+
+// A Withdrawal is an entry of a director's live table that is withdrawn from
+// its clients. Its weight becomes 0, live alone: a loan, which the undo of the
+// transaction gives back. Where Gone is set the entry is deleted, from the
+// rules for the next boot too.
+type Withdrawal struct {
+	// The service, as in DirectedService.
+	Addr     netip.Addr `json:"addr,omitzero"`
+	Port     int        `json:"port,omitempty"`
+	FWMark   uint32     `json:"fwmark,omitempty"`
+	IPv6     bool       `json:"ipv6,omitempty"` // of an FWMark
+	Protocol string     `json:"protocol,omitempty"`
+
+	Server     netip.Addr `json:"server"`
+	ServerPort int        `json:"server_port"`
+	Gone       bool       `json:"gone,omitempty"`
 }
 
 // A DirectorVIP is a managed virtual address on the director.
@@ -118,80 +138,4 @@ type DirectedServer struct {
 	// Hold: the real server failed or was left out of this run. Its entry
 	// stays as it is found, present or absent.
 	Hold bool `json:"hold,omitempty"`
-}
-
-// A Stage is a part of a fleet's run.
-type Stage string
-
-// The stages, in their order. Whole is all of them at once, for a diff.
-const (
-	Whole   Stage = ""
-	Prepare Stage = "prepare" // directors: forwarding, routes, modules; it only adds
-	Change  Stage = "change"  // real servers
-	Admit   Stage = "admit"   // directors: VIP, services, real servers
-)
-
-// For gives the part of d that belongs to the stage. A director in Prepare has
-// no VIPs and no services yet, a real server none of Prepare and Admit.
-func (d Desired) For(s Stage) Desired {
-	if s == Prepare && d.Director != nil {
-		dir := *d.Director
-		dir.VIPs, dir.Services = nil, nil
-		d.Director = &dir
-	}
-	return d
-}
-
-// Holding gives d with every real server for which hold is true held, beside
-// those that are held already, as it is
-// found in the table.
-func (d Desired) Holding(hold func(host string) bool) Desired {
-	if d.Director == nil {
-		return d
-	}
-	dir := *d.Director
-	dir.Services = make([]DirectedService, len(d.Director.Services))
-	for i, s := range d.Director.Services {
-		s.Real = append([]DirectedServer(nil), s.Real...)
-		for j := range s.Real {
-			s.Real[j].Hold = s.Real[j].Hold || hold(s.Real[j].Host)
-		}
-		dir.Services[i] = s
-	}
-	d.Director = &dir
-	return d
-}
-
-// Only gives the part of a director's d that is about the named real servers:
-// the services that name one of them, with every other real server held. ok
-// is false where d has no such part.
-func (d Desired) Only(hosts map[string]bool) (part Desired, ok bool) {
-	if d.Director == nil {
-		return Desired{}, false
-	}
-	held := d.Holding(func(host string) bool { return !hosts[host] })
-	dir := *held.Director
-	dir.Services = nil
-	addrs := map[netip.Addr]bool{}
-	for _, s := range held.Director.Services {
-		for _, r := range s.Real {
-			if !r.Hold {
-				dir.Services = append(dir.Services, s)
-				addrs[s.Addr] = true
-				break
-			}
-		}
-	}
-	if len(dir.Services) == 0 {
-		return Desired{}, false
-	}
-	dir.VIPs = nil
-	for _, v := range held.Director.VIPs {
-		if addrs[v.Addr] {
-			dir.VIPs = append(dir.VIPs, v)
-		}
-	}
-	d.Director = &dir
-	d.Gateways, d.VIPs, d.Decaps, d.Tunnels = nil, nil, nil, nil
-	return d, true
 }

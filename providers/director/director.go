@@ -14,13 +14,17 @@ import (
 // what Gather found. A host that is no director has an empty plan. Where
 // d.Director.Services is nil (the stage Prepare) neither table nor rules file
 // is looked at: the plan then holds only what keeps the host from saving its
-// live table over the rules at shutdown.
+// live table over the rules at shutdown. Where d.Director.Withdraw is set (the
+// stage Withdraw), nothing but those entries is.
 func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 	var p step.Plan
 	if d.Director == nil {
 		return p, nil
 	}
 	boot := d.Network != "none"
+	if len(d.Director.Withdraw) > 0 {
+		return withdraw(d.Director.Withdraw, f, boot), nil
+	}
 	if boot {
 		f.stopSaving(&p)
 	}
@@ -53,13 +57,7 @@ func Wants(services []inventory.DirectedService) []ipvs.Want {
 func want(s inventory.DirectedService) ipvs.Want {
 	w := ipvs.Want{
 		AnyWeight: s.ForeignWeights,
-		Service: ipvs.Service{
-			Key:       ipvs.Key{Protocol: s.Protocol, Addr: s.Addr, Port: uint16(s.Port)},
-			Scheduler: s.Scheduler,
-		},
-	}
-	if s.FWMark != 0 {
-		w.Key = ipvs.Key{Mark: s.FWMark, V6: s.IPv6}
+		Service:   ipvs.Service{Key: ServiceKey(s), Scheduler: s.Scheduler},
 	}
 	for _, name := range s.SchedulerFlags {
 		if f, ok := ipvs.SchedulerFlag(s.Scheduler, name); ok {
@@ -76,14 +74,7 @@ func want(s inventory.DirectedService) ipvs.Want {
 	}
 	w.Service = w.Normal()
 	for _, r := range s.Real {
-		d := ipvs.Destination{
-			DestKey: ipvs.DestKey{Addr: r.Addr, Port: uint16(r.Port)},
-			Method:  ipvs.Method(r.Method), Weight: r.Weight,
-			Upper: r.UpperThreshold, Lower: r.LowerThreshold,
-		}
-		if s.FWMark == 0 && d.Method != ipvs.NAT {
-			d.Port = w.Key.Port // the packet is not rewritten, nor is its port
-		}
+		d := Destination(s, r)
 		if r.Hold {
 			w.Hold = append(w.Hold, d.DestKey)
 		} else {
@@ -91,4 +82,25 @@ func want(s inventory.DirectedService) ipvs.Want {
 		}
 	}
 	return w
+}
+
+// ServiceKey names the service in the kernel's terms.
+func ServiceKey(s inventory.DirectedService) ipvs.Key {
+	if s.FWMark != 0 {
+		return ipvs.Key{Mark: s.FWMark, V6: s.IPv6}
+	}
+	return ipvs.Key{Protocol: s.Protocol, Addr: s.Addr, Port: uint16(s.Port)}
+}
+
+// Destination is the real server r of s in the kernel's terms.
+func Destination(s inventory.DirectedService, r inventory.DirectedServer) ipvs.Destination {
+	d := ipvs.Destination{
+		DestKey: ipvs.DestKey{Addr: r.Addr, Port: uint16(r.Port)},
+		Method:  ipvs.Method(r.Method), Weight: r.Weight,
+		Upper: r.UpperThreshold, Lower: r.LowerThreshold,
+	}
+	if s.FWMark == 0 && d.Method != ipvs.NAT {
+		d.Port = uint16(s.Port) // the packet is not rewritten, nor is its port
+	}
+	return d
 }
