@@ -189,7 +189,11 @@ func listeners(site *inventory.Site, h *inventory.Host) []sim.Listener {
 			ports = []int{port}
 		}
 		for _, p := range ports {
-			list = append(list, sim.Listener{Protocol: s.Protocol, Port: p})
+			l := sim.Listener{Protocol: s.Protocol, Port: p}
+			if s.Probe != nil {
+				l.Says = s.Probe.Expect
+			}
+			list = append(list, l)
 		}
 	}
 	return list

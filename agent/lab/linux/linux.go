@@ -50,7 +50,12 @@ func New(spec sim.Spec) *sim.Machine {
 		panic(fmt.Sprintf("lab: %s: %v", spec.Name, err)) // a mistake in the lab: /etc was just emptied
 	}
 	s.partial = !exists(m.FS, "/etc/rc.d") && !exists(m.FS, "/etc/init.d") && !exists(m.FS, "/etc/systemd")
-	m.FS.Live = func(p string) (string, bool) { return kernel{Net: m.Net, era: e}.file(p) }
+	m.FS.Live = func(p string) (string, bool) {
+		if name, ok := strings.CutPrefix(p, "/proc/net/"); ok && name != "ip_vs" {
+			return sockets(m, name)
+		}
+		return kernel{Net: m.Net, era: e}.file(p)
+	}
 	m.FS.MkdirAll("/proc/net") // where those files are: who resolves a path looks at each folder
 	m.Commands = unix.Commands()
 	for name, c := range map[string]sim.Command{

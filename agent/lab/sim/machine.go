@@ -85,11 +85,17 @@ type Machine struct {
 	// Watch sees every access before it is made, without the lock; its error
 	// makes the access fail with nothing done. nil: none looks.
 	Watch func(Access) error
+	// Clock is what guards and sleep(1) go by; nil: the real one.
+	Clock host.Clock
+	// Life is the context of what outlives a login; nil: it never ends.
+	Life context.Context
 
 	boots  int
 	faults map[string][]Fault
 	locks  map[string]*lock
 	procs  map[int]bool
+	killed map[int]bool
+	views  map[int]*view
 	pid    int
 }
 
@@ -97,6 +103,7 @@ type Machine struct {
 type Listener struct {
 	Protocol string // "tcp", "udp", "sctp"
 	Port     int
+	Says     string // what it answers whoever sends something
 }
 
 // A Wire is the links that machines share.
@@ -110,7 +117,7 @@ type Wire interface {
 
 // An Access is something that is about to be done on a machine.
 type Access struct {
-	Op   string   // "run", "read", "readdir", "write", "rename", "remove", "probe", "announce", "ipvs", "lock"
+	Op   string   // "run", "read", "readdir", "write", "rename", "remove", "probe", "announce", "dial", "ipvs", "lock"
 	Path string   // of a file; of a rename, where it goes
 	Argv []string // of a command
 }
@@ -152,7 +159,7 @@ func (m *Machine) restart() {
 	m.boots++
 	m.FS.ClearFiles("/var/run")
 	m.Net = NewNet()
-	m.locks, m.procs = nil, nil
+	m.locks, m.procs, m.killed, m.views = nil, nil, nil, nil
 	m.Boot(m)
 }
 

@@ -143,7 +143,7 @@ func get(m *sim.Machine, c *sim.Call, numeric bool) int {
 }
 
 // netstat is netstat(1M) -rn: default routes first, as their order in the
-// table is, then nets, then hosts. Of listeners (-an) only TCP's.
+// table is, then nets, then hosts. Of sockets (-an) those that wait.
 func (s *system) netstat(m *sim.Machine, c *sim.Call) int {
 	routes, numeric, all, six := false, false, false, s.spec.Illumos
 	args := c.Argv[1:]
@@ -219,8 +219,15 @@ func (s *system) netstat(m *sim.Machine, c *sim.Call) int {
 	return 0
 }
 
-// listeners prints what waits for TCP clients.
+// listeners prints what waits for clients.
 func listeners(m *sim.Machine, c *sim.Call) {
+	c.Printf("\nUDP: IPv4\n   Local Address        Remote Address      State\n" +
+		"-------------------- -------------------- ----------\n")
+	for _, l := range m.Listeners {
+		if l.Protocol == "udp" {
+			c.Printf("%-20s %-20s %s\n", fmt.Sprintf("      *.%d", l.Port), "", "Idle")
+		}
+	}
 	c.Printf("\nTCP: IPv4\n   Local Address        Remote Address    Swind Send-Q Rwind Recv-Q    State\n" +
 		"-------------------- -------------------- ----- ------ ----- ------ -----------\n")
 	for _, l := range m.Listeners {
