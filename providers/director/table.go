@@ -13,8 +13,11 @@ import (
 // table is the step of the live IPVS table: one dump, one operation.
 type table struct{ want []ipvs.Want }
 
-// ID is "ipvs".
-func (t table) ID() string { return "ipvs" }
+// TableStep is the ID of the step of the live table.
+const TableStep = "ipvs"
+
+// ID is TableStep.
+func (t table) ID() string { return TableStep }
 
 // Check reads the table and compares it in memory.
 func (t table) Check(ctx context.Context, h host.Host) (step.Change, error) {

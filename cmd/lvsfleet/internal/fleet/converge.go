@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
-	"time"
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/director"
 )
 
 // A Status is how a run ended for one host.
@@ -47,6 +48,9 @@ type Outcome struct {
 // ErrPreflight is a run that ended before anything was changed.
 var ErrPreflight = errors.New("nothing was changed")
 
+// ErrFleetUndo is an inventory that asks for what cannot be done yet.
+var ErrFleetUndo = errors.New(`on_failure = "fleet" is not supported: what has been committed is not undone when another host fails; write "host", or leave it out`)
+
 // ErrDeclined is a run that the person at the terminal did not agree to.
 var ErrDeclined = errors.New("declined")
 
@@ -56,30 +60,46 @@ var ErrDeclined = errors.New("declined")
 // was changed anywhere; everything else is in the Outcome. Cancelling ctx
 // stops the run between transactions, never within one.
 func (f *Fleet) Converge(ctx context.Context, approve func([]Finding) (asked bool, err error)) (Outcome, error) {
+	if f.Site.Rollout.OnFailure == "fleet" {
+		return Outcome{}, ErrFleetUndo
+	}
 	members, err := f.members()
 	if err != nil {
 		return Outcome{}, err
 	}
-	r := &run{Fleet: f, members: members, status: map[string]Status{}}
-	defer func() {
-		for _, m := range members {
-			m.close()
-		}
-	}()
+	r := &run{Fleet: f, members: members, status: map[string]Status{}, owners: owners(f.Site, members)}
+	defer r.end()
 
 	each(f, members, func(m *member) {
 		f.look(ctx, m)
-		if m.err != nil || !m.changes() {
-			m.close() // one login, nothing taken
-			f.observe(Event{Host: m.host.Name, Phase: PhaseDone, Error: text(m.err)})
+		// One login, nothing taken; but a director may have to lend a weight
+		// for a real server that changes.
+		if m.err != nil || !m.changes() && !m.director() {
+			r.dismiss(m)
 		}
 	})
 	if err := r.leaveOut(); err != nil {
 		return r.outcome(), err
 	}
-	found := findings(members)
 	if len(r.changing()) == 0 {
 		return r.outcome(), nil
+	}
+	if err := r.readTables(ctx); err != nil {
+		return r.outcome(), err
+	}
+	pending := r.disturbed()
+	outages := r.foresee(pending)
+	r.lendFor(pending)
+	if len(outages) > 0 && !f.AllowOutage {
+		return r.outcome(), r.refuseOutages(outages)
+	}
+	found := findings(members)
+	for i := range found {
+		for _, o := range outages {
+			if o.Host == found[i].Host {
+				found[i].Outages = append(found[i].Outages, o.Services...)
+			}
+		}
 	}
 	asked := false
 	if approve != nil {
@@ -91,26 +111,132 @@ func (f *Fleet) Converge(ctx context.Context, approve func([]Finding) (asked boo
 		return r.outcome(), err
 	}
 	r.begun = true
-	r.stage(ctx, inventory.Prepare, directors)
-	r.stage(ctx, inventory.Change, realServers)
-	r.stage(ctx, inventory.Admit, directors)
+	r.stages(ctx, pending)
 	return r.outcome(), nil
+}
+
+// stages goes through them, every host having begun. The pending are those
+// real servers that serve somebody.
+func (r *run) stages(ctx context.Context, pending []*member) {
+	pending = slices.DeleteFunc(pending, func(m *member) bool { return m.err != nil })
+	for _, m := range pending {
+		r.waiting.add(m.host.Name)
+	}
+	r.stage(ctx, inventory.Prepare, func(m *member) bool { return m.director() && m.changes() }, nil)
+	r.stage(ctx, inventory.Change, func(m *member) bool { return !m.director() && !r.waiting.has(m.host.Name) }, nil)
+	r.admit(ctx)
+	r.batches(ctx, pending)
+	r.retire(ctx)
 }
 
 type run struct {
 	*Fleet
 	members []*member
+	owners  map[netip.Addr]string // whose an address is
 	begun   bool
 
-	failed hostSet // hosts that failed or were left out
-	done   hostSet // hosts whose transaction changed something
+	failed  hostSet // hosts that failed or were left out
+	done    hostSet // hosts whose transaction changed something
+	waiting hostSet // real servers that serve somebody and are still to change
+	broken  hostSet // hosts that could not be put back wholly
 
-	mu     sync.Mutex
-	status map[string]Status // of the hosts in failed
+	lostMu  sync.Mutex // held while a director is found to be lost
+	mu      sync.Mutex
+	status  map[string]Status // of the hosts in failed
+	dropped []*entry          // what was deleted before its real server changed
 }
 
-func directors(m *member) bool   { return m.director() }
-func realServers(m *member) bool { return !m.director() }
+// end ends every session: what is still open is undone, real servers first,
+// so that each is whole before its weight is back.
+func (r *run) end() {
+	for _, directors := range []bool{false, true} {
+		for _, m := range r.members {
+			if m.director() == directors {
+				m.close()
+			}
+		}
+	}
+}
+
+// dismiss lets a host go that has no part in what follows.
+func (r *run) dismiss(m *member) {
+	m.close()
+	r.observe(Event{Host: m.host.Name, Phase: PhaseDone, Error: text(m.err)})
+}
+
+// readTables reads the tables of the directors that may have to withdraw
+// something: those that name a real server which is to be disturbed, and
+// those whose own table changes.
+func (r *run) readTables(ctx context.Context) error {
+	disturbed := map[string]bool{}
+	for _, m := range r.changing() {
+		if m.disturbs = disturbanceOf(m.report); !m.director() && m.disturbs.any() {
+			disturbed[m.host.Name] = true
+		}
+	}
+	each(r.Fleet, r.members, func(m *member) {
+		if !m.director() || m.err != nil {
+			return
+		}
+		if m.reads = m.editsTable() || m.names(disturbed); !m.reads {
+			return
+		}
+		if m.err = r.readEntries(ctx, m); m.err != nil {
+			r.dismiss(m)
+		}
+	})
+	return r.leaveOut()
+}
+
+// editsTable says whether the director's own table is to change.
+func (m *member) editsTable() bool {
+	return slices.ContainsFunc(m.report.Items, func(i agent.Item) bool {
+		return i.Step == director.TableStep && i.Layer == agent.Live && !i.Change.Holds()
+	})
+}
+
+// names says whether the director has one of the hosts as a real server.
+func (m *member) names(hosts map[string]bool) bool {
+	for _, s := range m.want.Director.Services {
+		for _, rs := range s.Real {
+			if hosts[rs.Host] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// lendFor finds the directors that lend a weight while the pending change, and
+// lets those go that have nothing to do.
+func (r *run) lendFor(pending []*member) {
+	for _, m := range pending {
+		for _, e := range r.touched(m) {
+			e.dir.lends = true
+		}
+	}
+	for _, m := range r.members {
+		if m.director() && m.err == nil && !m.changes() && !m.lends {
+			m.reads = false
+			r.dismiss(m)
+		}
+	}
+}
+
+// refuseOutages ends the run: what would not be served is told with the real
+// server, or with the directors.
+func (r *run) refuseOutages(outages []*OutageError) error {
+	var errs []error
+	for _, o := range outages {
+		errs = append(errs, o)
+		for _, m := range r.members {
+			if m.host.Name == o.Host || o.Host == "" && m.director() && m.editsTable() {
+				m.err = errors.Join(m.err, o)
+			}
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrPreflight, errors.Join(errs...))
+}
 
 // changing lists the hosts that take part and have something to do.
 func (r *run) changing() []*member {
@@ -172,7 +298,12 @@ func (r *run) skip(m *member) {
 // on the first by name alone, so that of two runs one finds out at once, then
 // on the rest side by side.
 func (r *run) begin(ctx context.Context, approved bool) error {
-	hosts := r.changing()
+	var hosts []*member
+	for _, m := range r.members {
+		if m.takesPart() {
+			hosts = append(hosts, m)
+		}
+	}
 	one := func(m *member) {
 		tx := agent.Transaction{Run: r.Run, Who: r.Who, Desired: m.want}
 		if approved {
@@ -188,174 +319,6 @@ func (r *run) begin(ctx context.Context, approved bool) error {
 		each(r.Fleet, hosts[1:], one)
 	}
 	return r.leaveOut()
-}
-
-// stage runs one stage on the hosts that belong to it.
-func (r *run) stage(ctx context.Context, s inventory.Stage, belongs func(*member) bool) {
-	var hosts []*member
-	for _, m := range r.changing() {
-		if belongs(m) {
-			hosts = append(hosts, m)
-		}
-	}
-	each(r.Fleet, hosts, func(m *member) {
-		err := ctx.Err()
-		if err == nil {
-			err = r.needs(m, s)
-		}
-		if err != nil {
-			r.fail(m, Skipped, err)
-			return
-		}
-		// A transaction that has begun is finished, whatever becomes of the
-		// terminal: half of one is what nobody wants.
-		changed, err := r.transact(context.WithoutCancel(ctx), m, s)
-		var left *agent.LeftError
-		switch {
-		case errors.As(err, &left):
-			m.err = err
-			r.mu.Lock()
-			r.status[m.host.Name] = Partly
-			r.mu.Unlock()
-			r.observe(Event{Host: m.host.Name, Stage: s, Phase: PhaseDone, Error: err.Error()})
-		case err == nil && changed:
-			r.done.add(m.host.Name)
-			r.observe(Event{Host: m.host.Name, Stage: s, Phase: PhaseDone})
-		case err != nil:
-			r.fail(m, Failed, err)
-		}
-	})
-}
-
-// mark takes m out of what comes next.
-func (r *run) mark(m *member, s Status) {
-	r.failed.add(m.host.Name)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.status[m.host.Name] = s
-}
-
-func (r *run) fail(m *member, status Status, err error) {
-	var undo *agent.UndoError
-	if errors.As(err, &undo) {
-		status = Incomplete
-	}
-	m.err = err
-	m.close()
-	r.mark(m, status)
-	r.observe(Event{Host: m.host.Name, Phase: PhaseDone, Error: err.Error()})
-}
-
-// needs says why m must not change now: a NAT real server is never pointed at
-// a director that could not be made to forward.
-func (r *run) needs(m *member, s inventory.Stage) error {
-	if s != inventory.Change || len(m.want.NATOf) == 0 {
-		return nil
-	}
-	for _, o := range r.members {
-		if !o.director() || !r.failed.has(o.host.Name) {
-			continue
-		}
-		for _, gw := range m.want.NATOf {
-			if holds(o.want, gw) {
-				return fmt.Errorf("left as it is: its director %s failed before", o.host.Name)
-			}
-		}
-	}
-	return nil
-}
-
-func holds(d inventory.Desired, addr netip.Addr) bool {
-	for _, i := range d.Interfaces {
-		for _, p := range i.Addresses {
-			if p.Addr() == addr {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// transact runs one host's transaction: begin, apply, and commit over a fresh
-// login. It says whether there was anything to do.
-func (r *run) transact(ctx context.Context, m *member, s inventory.Stage) (bool, error) {
-	name := m.host.Name
-	progress := r.progress(name, s)
-	tx := agent.Transaction{Run: r.Run, Who: r.Who, Desired: m.want.For(s).Holding(r.failed.has)}
-	report := m.report // a real server has begun on all of it
-	if m.director() {
-		var err error
-		if report, err = m.session.Begin(ctx, tx, progress); err != nil {
-			return false, fmt.Errorf("begin on %s: %w", name, err)
-		}
-		if !agent.Differs(report) {
-			return false, nil
-		}
-	}
-	if err := m.session.Apply(ctx, progress); err != nil {
-		return false, fmt.Errorf("change %s: %w", name, err)
-	}
-	if err := r.commit(ctx, m, report, progress); err != nil {
-		return false, err
-	}
-	return true, nil
-}
-
-// commitTimeout bounds the fresh login and the renames behind it.
-const commitTimeout = 2 * time.Minute
-
-// commit logs in anew, which proves that the host can still be reached, and
-// puts the staged files in place; if it cannot, everything is undone over the
-// line that still stands.
-func (r *run) commit(ctx context.Context, m *member, report agent.Report, progress func(agent.Event)) error {
-	name := m.host.Name
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	fresh, err := r.proveReachable(ctx, m, report)
-	if err != nil {
-		err = fmt.Errorf("log in to %s anew: %w", name, err)
-		if undo := m.session.Finish(ctx, r.Run, false, progress); undo != nil {
-			return fmt.Errorf("%w; undo: %w", err, undo)
-		}
-		return err
-	}
-	if fresh != m.session {
-		defer fresh.Close()
-	}
-	if err := fresh.Finish(ctx, r.Run, true, progress); err != nil {
-		return fmt.Errorf("commit on %s: %w", name, err)
-	}
-	return nil
-}
-
-// proveReachable gives the session over which m may be committed.
-func (r *run) proveReachable(ctx context.Context, m *member, report agent.Report) (agent.Session, error) {
-	if !agent.NeedsFreshLogin(report) {
-		return m.session, nil
-	}
-	if m.host.Connection != "local" {
-		return r.Dial(ctx, m.host)
-	}
-	// There is no line to lose, but an operator's line may run through this
-	// host: those that it reached before must be reached again.
-	alone := true
-	for _, o := range r.members {
-		if o == m || !o.reached || o.host.Connection == "local" {
-			continue
-		}
-		alone = false
-		s, err := r.Dial(ctx, o.host)
-		if err != nil {
-			return nil, fmt.Errorf("%s, which was reached before, is not any more: %w", o.host.Name, err)
-		}
-		_ = s.Close() // that it opened is all that was asked
-	}
-	if alone && r.Reach != nil {
-		if err := r.Reach(ctx, m.want); err != nil {
-			return nil, err
-		}
-	}
-	return m.session, nil
 }
 
 // outcome sums the run up.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -32,7 +33,11 @@ type Fleet struct {
 	// SkipUnreachable leaves hosts out that preflight cannot reach or that
 	// refuse, instead of ending the run.
 	SkipUnreachable bool
-	Observe         func(Event) // nil: nobody watches; called concurrently
+	// AllowOutage agrees to services that nobody serves while their only real
+	// server changes.
+	AllowOutage bool
+	Observe     func(Event) // nil: nobody watches; called concurrently
+	Clock       Clock       // nil: the machine's
 }
 
 // An Event is something that happened to one host.
@@ -42,12 +47,43 @@ type Event struct {
 	Phase string          `json:"phase"` // "connect", "check", an agent.Event's, or one of the Phase constants
 	Step  string          `json:"step,omitempty"`
 	Error string          `json:"error,omitempty"`
+	// Connections are those that a drain still waits for.
+	Connections int `json:"connections,omitempty"`
+}
+
+// A Clock is what a drain goes by.
+type Clock interface {
+	Now() time.Time
+	Sleep(ctx context.Context, d time.Duration) error // ctx' error where it ends first
+}
+
+type machineClock struct{}
+
+func (machineClock) Now() time.Time { return time.Now() }
+
+func (machineClock) Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (f *Fleet) clock() Clock {
+	if f.Clock == nil {
+		return machineClock{}
+	}
+	return f.Clock
 }
 
 // Phases of a host within the run, beside those that the engine reports.
 const (
 	PhaseConnect = "connect"
 	PhaseCheck   = "check"
+	PhaseDrain   = "drain"
 	PhaseDone    = "done" // nothing more will be heard of this host in this stage
 )
 
@@ -87,7 +123,17 @@ type member struct {
 	reached bool // a session could be opened
 	report  agent.Report
 	err     error // why it failed or was left out
+
+	disturbs disturbance // of a real server: whom its change may cut off
+	// Of a director.
+	mu      sync.Mutex // held while its session is used by several
+	reads   bool       // its table has a part in this run
+	lends   bool       // it lends a weight to a real server that changes
+	entries []*entry   // its live table, as last read
 }
+
+// takesPart says whether the host is one of those that begin.
+func (m *member) takesPart() bool { return m.err == nil && (m.changes() || m.lends) }
 
 func (m *member) director() bool { return m.want.Director != nil }
 
@@ -106,6 +152,8 @@ type Finding struct {
 	Reached bool
 	Report  agent.Report
 	Err     error
+	// Outages are the services that nobody serves while this host changes.
+	Outages []string
 }
 
 // Differs says whether the host is not as the inventory says.
@@ -205,6 +253,12 @@ func (s *hostSet) add(name string) {
 		s.m = map[string]bool{}
 	}
 	s.m[name] = true
+}
+
+func (s *hostSet) remove(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.m, name)
 }
 
 func (s *hostSet) has(name string) bool {

@@ -1,0 +1,130 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/director"
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+)
+
+// admit brings the directors to what the inventory says of those real servers
+// that are as it says.
+func (r *run) admit(ctx context.Context) {
+	r.stage(ctx, inventory.Admit, (*member).director, nil)
+}
+
+// retire takes away what the directors give up: the entries that the inventory
+// does not name, once nobody needs them to be served, and forwarding.
+func (r *run) retire(ctx context.Context) {
+	if r.stopped(ctx) != nil {
+		return
+	}
+	r.survey(ctx)
+	places := map[place]bool{}
+	if !r.AllowOutage {
+		for _, p := range r.serving().without(r.leaving()) {
+			places[p] = true
+		}
+	}
+	groups := map[*member][]*entry{}
+	for _, e := range r.leaving() {
+		if !places[e.place()] {
+			groups[e.dir] = append(groups[e.dir], e)
+		}
+	}
+	r.remove(ctx, groups)
+	lonely := map[*member][]place{} // those that were to take over failed
+	for p := range places {
+		lonely[p.dir] = append(lonely[p.dir], p)
+	}
+	for _, d := range sortedMembers(lonely) {
+		slices.SortFunc(lonely[d], byPlace)
+		r.fail(d, Failed, outage("", lonely[d]))
+	}
+	if r.stopped(ctx) == nil {
+		r.stage(ctx, inventory.Retire, func(m *member) bool { return m.director() && m.want.Retires() }, nil)
+	}
+}
+
+// leaving are the live entries that the inventory does not name, but for those
+// of hosts that failed. With a limit, they are those of its hosts alone.
+func (r *run) leaving() []*entry {
+	var list []*entry
+	for _, d := range r.directing() {
+		whole := len(r.Limit) == 0 || slices.Contains(r.Limit, d.host.Name)
+		for _, e := range d.entries {
+			if e.want == nil && !r.failed.has(e.host) && (whole || slices.Contains(r.Limit, e.host)) {
+				list = append(list, e)
+			}
+		}
+	}
+	return list
+}
+
+// directed is what the director m must be in the stage. Real servers that
+// failed, were left out, or are still to change are left as they are found;
+// so are entries that the inventory does not name, which are drained first.
+func (r *run) directed(ctx context.Context, m *member, s inventory.Stage) (inventory.Desired, error) {
+	d := m.want.For(s)
+	if d.Director.Services == nil {
+		return d, nil
+	}
+	d = d.Holding(func(host string) bool { return r.failed.has(host) || r.waiting.has(host) })
+	if !m.reads {
+		return d, nil
+	}
+	if err := r.readEntries(ctx, m); err != nil {
+		return d, err
+	}
+	at := map[ipvs.Key]*inventory.DirectedService{}
+	for i := range d.Director.Services {
+		at[director.ServiceKey(d.Director.Services[i])] = &d.Director.Services[i]
+	}
+	there := map[entryKey]bool{}
+	for _, e := range m.entries {
+		there[entryKey{e.Service, e.Dest.DestKey}] = true
+		if e.want == nil {
+			hold := e.server()
+			hold.Hold, hold.Method = true, inventory.NAT // its port is its own
+			at[e.Service].Real = append(at[e.Service].Real, hold)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.dropped {
+		if e.dir != m || !r.failed.has(e.host) || there[entryKey{e.Service, e.Dest.DestKey}] {
+			continue
+		}
+		// It was deleted for a change that then failed.
+		svc := at[e.Service]
+		svc.Real = slices.DeleteFunc(svc.Real, func(rs inventory.DirectedServer) bool {
+			return director.Destination(*svc, rs).DestKey == e.Dest.DestKey
+		})
+		svc.Real = append(svc.Real, e.server())
+	}
+	return d, nil
+}
+
+// server is the live entry in the inventory's words.
+func (e *entry) server() inventory.DirectedServer {
+	method := inventory.Method(e.Dest.Method)
+	if e.Dest.Method == ipvs.Local {
+		method = inventory.NAT // the one method that keeps the port
+	}
+	return inventory.DirectedServer{
+		Host: e.host, Addr: e.Dest.Addr, Port: int(e.Dest.Port), Method: method,
+		Weight: e.Dest.Weight, UpperThreshold: e.Dest.Upper, LowerThreshold: e.Dest.Lower,
+	}
+}
+
+func byName(a, b *member) int { return cmp.Compare(a.host.Name, b.host.Name) }
+
+func byPlace(a, b place) int { return cmp.Compare(a.String(), b.String()) }
+
+func sortedMembers[T any](groups map[*member]T) []*member {
+	return slices.SortedFunc(maps.Keys(groups), byName)
+}

@@ -1,0 +1,195 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/inventory"
+)
+
+// stage runs one stage on the hosts that belong to it. A gate, where there is
+// one, must let each pass before its commit.
+func (r *run) stage(ctx context.Context, s inventory.Stage, belongs func(*member) bool, gate func(context.Context) error) {
+	var hosts []*member
+	for _, m := range r.members {
+		if m.takesPart() && belongs(m) {
+			hosts = append(hosts, m)
+		}
+	}
+	each(r.Fleet, hosts, func(m *member) {
+		err := ctx.Err()
+		if err == nil {
+			err = r.needs(m, s)
+		}
+		if err != nil {
+			r.fail(m, Skipped, err)
+			return
+		}
+		// A transaction that has begun is finished, whatever becomes of the
+		// terminal: half of one is what nobody wants.
+		changed, err := r.transact(context.WithoutCancel(ctx), m, s, gate)
+		var left *agent.LeftError
+		switch {
+		case errors.As(err, &left):
+			m.err = err
+			r.mu.Lock()
+			r.status[m.host.Name] = Partly
+			r.mu.Unlock()
+			r.observe(Event{Host: m.host.Name, Stage: s, Phase: PhaseDone, Error: err.Error()})
+		case err == nil && changed:
+			r.done.add(m.host.Name)
+			r.observe(Event{Host: m.host.Name, Stage: s, Phase: PhaseDone})
+		case err != nil:
+			r.fail(m, Failed, err)
+		}
+	})
+}
+
+// mark takes m out of what comes next.
+func (r *run) mark(m *member, s Status) {
+	r.failed.add(m.host.Name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status[m.host.Name] = s
+}
+
+func (r *run) fail(m *member, status Status, err error) {
+	var undo *agent.UndoError
+	if errors.As(err, &undo) {
+		status = Incomplete
+		r.broken.add(m.host.Name)
+	}
+	m.mu.Lock()
+	m.err = err
+	m.close()
+	m.mu.Unlock()
+	r.mark(m, status)
+	r.observe(Event{Host: m.host.Name, Phase: PhaseDone, Error: err.Error()})
+}
+
+// needs says why m must not change now: a NAT real server is never pointed at
+// a director that could not be made to forward.
+func (r *run) needs(m *member, s inventory.Stage) error {
+	if s != inventory.Change || len(m.want.NATOf) == 0 {
+		return nil
+	}
+	for _, o := range r.members {
+		if !o.director() || !r.failed.has(o.host.Name) {
+			continue
+		}
+		for _, gw := range m.want.NATOf {
+			if holds(o.want, gw) {
+				return fmt.Errorf("left as it is: its director %s failed before", o.host.Name)
+			}
+		}
+	}
+	return nil
+}
+
+func holds(d inventory.Desired, addr netip.Addr) bool {
+	for _, i := range d.Interfaces {
+		for _, p := range i.Addresses {
+			if p.Addr() == addr {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// transact runs one host's transaction: begin, apply, and commit over a fresh
+// login. It says whether there was anything to do.
+func (r *run) transact(ctx context.Context, m *member, s inventory.Stage, gate func(context.Context) error) (bool, error) {
+	name := m.host.Name
+	progress := r.progress(name, s)
+	report := m.report // a real server has begun on all of it
+	if m.director() {
+		want, err := r.directed(ctx, m, s)
+		if err != nil {
+			return false, err
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		tx := agent.Transaction{Run: r.Run, Who: r.Who, Desired: want}
+		if report, err = m.session.Begin(ctx, tx, progress); err != nil {
+			return false, fmt.Errorf("begin on %s: %w", name, err)
+		}
+		if !agent.Differs(report) {
+			return false, nil
+		}
+	}
+	if err := m.session.Apply(ctx, progress); err != nil {
+		return false, fmt.Errorf("change %s: %w", name, err)
+	}
+	if err := r.commit(ctx, m, report, gate, progress); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// commitTimeout bounds the fresh login and the renames behind it.
+const commitTimeout = 2 * time.Minute
+
+// commit logs in anew, which proves that the host can still be reached, and
+// puts the staged files in place; if it cannot, everything is undone over the
+// line that still stands.
+func (r *run) commit(ctx context.Context, m *member, report agent.Report, gate func(context.Context) error, progress func(agent.Event)) error {
+	name := m.host.Name
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	fresh, err := r.proveReachable(ctx, m, report)
+	if err != nil {
+		err = fmt.Errorf("log in to %s anew: %w", name, err)
+	} else if gate != nil {
+		if err = gate(ctx); err != nil && fresh != m.session {
+			_ = fresh.Close()
+		}
+	}
+	if err != nil {
+		if undo := m.session.Finish(ctx, r.Run, false, progress); undo != nil {
+			return fmt.Errorf("%w; undo: %w", err, undo)
+		}
+		return err
+	}
+	if fresh != m.session {
+		defer fresh.Close()
+	}
+	if err := fresh.Finish(ctx, r.Run, true, progress); err != nil {
+		return fmt.Errorf("commit on %s: %w", name, err)
+	}
+	return nil
+}
+
+// proveReachable gives the session over which m may be committed.
+func (r *run) proveReachable(ctx context.Context, m *member, report agent.Report) (agent.Session, error) {
+	if !agent.NeedsFreshLogin(report) {
+		return m.session, nil
+	}
+	if m.host.Connection != "local" {
+		return r.Dial(ctx, m.host)
+	}
+	// There is no line to lose, but an operator's line may run through this
+	// host: those that it reached before must be reached again.
+	alone := true
+	for _, o := range r.members {
+		if o == m || !o.reached || o.host.Connection == "local" {
+			continue
+		}
+		alone = false
+		s, err := r.Dial(ctx, o.host)
+		if err != nil {
+			return nil, fmt.Errorf("%s, which was reached before, is not any more: %w", o.host.Name, err)
+		}
+		_ = s.Close() // that it opened is all that was asked
+	}
+	if alone && r.Reach != nil {
+		if err := r.Reach(ctx, m.want); err != nil {
+			return nil, err
+		}
+	}
+	return m.session, nil
+}

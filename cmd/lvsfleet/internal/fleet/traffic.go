@@ -1,0 +1,291 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/director"
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+)
+
+// An entry is one real server in the live table of a director, in a service
+// that the inventory names.
+type entry struct {
+	agent.Entry
+	dir     *member
+	service *inventory.DirectedService
+	want    *inventory.DirectedServer // what the inventory says of it; nil: nothing, it goes
+	host    string                    // whose address it is; "" nobody's of the site
+}
+
+// held says that this run is not about the entry.
+func (e *entry) held() bool { return e.want != nil && e.want.Hold }
+
+// replaced says that the entry cannot stay what it is while its real server
+// changes: it goes, or its method is another one.
+func (e *entry) replaced() bool {
+	if e.want == nil {
+		return true
+	}
+	return !e.want.Hold && e.Dest.Method != ipvs.Local && e.Dest.Method != ipvs.Method(e.want.Method)
+}
+
+// foreign says that somebody else sets the weight, even while it is lent.
+func (e *entry) foreign() bool { return e.service.ForeignWeights }
+
+// connections are those that a drain waits for. Of UDP, of a mark, which may
+// carry it, every one counts; of TCP those that are closing do not.
+func (e *entry) connections() int {
+	n := e.Active + e.Persistent
+	if e.Service.Protocol == "udp" || e.Service.Mark != 0 {
+		n += e.Inactive
+	}
+	return n
+}
+
+func (e *entry) withdrawal(gone bool) inventory.Withdrawal {
+	return inventory.Withdrawal{
+		Addr: e.Service.Addr, Port: int(e.Service.Port), FWMark: e.Service.Mark, IPv6: e.Service.V6, Protocol: e.Service.Protocol,
+		Server: e.Dest.Addr, ServerPort: int(e.Dest.Port), Gone: gone,
+	}
+}
+
+// A place is a service on a director.
+type place struct {
+	dir *member
+	key ipvs.Key
+}
+
+func (e *entry) place() place { return place{e.dir, e.Service} }
+
+func (p place) String() string { return fmt.Sprintf("%s on %s", p.key, p.dir.host.Name) }
+
+// A disturbance is what the live operations of a real server may break for
+// the connections that it serves.
+type disturbance struct {
+	vips           map[netip.Addr]bool
+	tunnel         bool
+	route4, route6 bool
+}
+
+// disturbanceOf reads it off the steps of a report that do not hold. Their
+// names are the providers': "address:A" (Linux), "lo0:A" and "gif0:A"
+// (FreeBSD) and "vip:A" (Solaris) are addresses; "tunnel:...", "link:tunl0"
+// and "gif0:..." are tunnels.
+func disturbanceOf(r agent.Report) disturbance {
+	d := disturbance{vips: map[netip.Addr]bool{}}
+	for _, i := range r.Items {
+		if i.Layer != agent.Live || i.Change.Holds() {
+			continue
+		}
+		kind, what, _ := strings.Cut(i.Step, ":")
+		if a, err := netip.ParseAddr(what); err == nil {
+			d.vips[a] = true
+		}
+		switch {
+		case kind == "tunnel", kind == "link", strings.HasPrefix(kind, "gif"):
+			d.tunnel = true
+		case kind == "route" && what == "default":
+			d.route4 = true
+		case kind == "route" && what == "default6", kind == "route6" && what == "default":
+			d.route6 = true
+		}
+	}
+	return d
+}
+
+func (d disturbance) any() bool { return len(d.vips) > 0 || d.tunnel || d.route4 || d.route6 }
+
+// hits says whether the clients of e may notice.
+func (d disturbance) hits(e *entry) bool {
+	v6 := e.Service.IPv6()
+	switch {
+	case d.route4 && (!v6 || e.Dest.Addr.Is4()), d.route6 && (v6 || e.Dest.Addr.Is6()):
+		return true
+	case e.Dest.Method != ipvs.NAT && e.service.Addr.IsValid() && d.vips[e.service.Addr]:
+		return true
+	}
+	return e.Dest.Method == ipvs.TUN && d.tunnel
+}
+
+// errNoTable is a session that cannot read a table.
+var errNoTable = errors.New("this session cannot read the IPVS table")
+
+// table reads the live table of a director.
+func (m *member) table(ctx context.Context) ([]agent.Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return nil, m.err
+	}
+	reader, ok := m.session.(agent.TableReader)
+	if !ok {
+		return nil, errNoTable
+	}
+	return reader.Table(ctx)
+}
+
+// readEntries reads what the director m serves now, as far as the inventory names it.
+func (r *run) readEntries(ctx context.Context, m *member) error {
+	live, err := m.table(ctx)
+	if err != nil {
+		return fmt.Errorf("read the IPVS table of %s: %w", m.host.Name, err)
+	}
+	type named struct {
+		service *inventory.DirectedService
+		real    map[ipvs.DestKey]*inventory.DirectedServer
+	}
+	services := map[ipvs.Key]named{}
+	for i := range m.want.Director.Services {
+		s := &m.want.Director.Services[i]
+		n := named{s, make(map[ipvs.DestKey]*inventory.DirectedServer, len(s.Real))}
+		for j := range s.Real {
+			n.real[director.Destination(*s, s.Real[j]).DestKey] = &s.Real[j]
+		}
+		services[director.ServiceKey(*s)] = n
+	}
+	m.entries = nil
+	for _, l := range live {
+		n, ok := services[l.Service]
+		if !ok {
+			continue
+		}
+		e := &entry{Entry: l, dir: m, service: n.service, want: n.real[l.Dest.DestKey]}
+		if e.want != nil {
+			e.host = e.want.Host
+		} else {
+			e.host = r.owners[l.Dest.Addr]
+		}
+		m.entries = append(m.entries, e)
+	}
+	return nil
+}
+
+// owners tells whose an address is.
+func owners(site *inventory.Site, members []*member) map[netip.Addr]string {
+	m := map[netip.Addr]string{}
+	for _, h := range site.Hosts {
+		for _, i := range h.Interfaces {
+			for _, p := range i.Addresses {
+				m[p.Addr()] = h.Name
+			}
+		}
+	}
+	for _, d := range members {
+		if d.want.Director == nil {
+			continue
+		}
+		for _, s := range d.want.Director.Services {
+			for _, rs := range s.Real {
+				m[rs.Addr] = rs.Host
+			}
+		}
+	}
+	return m
+}
+
+// directing lists the directors that take part.
+func (r *run) directing() []*member {
+	var list []*member
+	for _, m := range r.members {
+		if m.director() && m.err == nil && (m.takesPart() || m.reads) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// touched lists, of the live entries of all directors, those that changing
+// the host would break: by director, in the order of the table.
+func (r *run) touched(m *member) []*entry {
+	var list []*entry
+	for _, d := range r.directing() {
+		for _, e := range d.entries {
+			if e.host == m.host.Name && !e.held() && m.disturbs.hits(e) {
+				list = append(list, e)
+			}
+		}
+	}
+	return list
+}
+
+// disturbed lists the real servers that are still to change and that somebody
+// is served by, by name.
+func (r *run) disturbed() []*member {
+	var list []*member
+	for _, m := range r.changing() {
+		if m.director() {
+			continue
+		}
+		if slices.ContainsFunc(r.touched(m), func(e *entry) bool { return e.Dest.Weight > 0 }) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// weights counts, for each service, the entries that take new connections.
+type weights map[place]map[ipvs.DestKey]bool
+
+func (w weights) set(p place, k ipvs.DestKey, positive bool) {
+	if w[p] == nil {
+		w[p] = map[ipvs.DestKey]bool{}
+	}
+	if positive {
+		w[p][k] = true
+	} else {
+		delete(w[p], k)
+	}
+}
+
+// serving are the entries of all directors with a weight above 0, but for
+// those of real servers that are not whole.
+func (r *run) serving() weights {
+	w := weights{}
+	for _, d := range r.directing() {
+		for _, e := range d.entries {
+			if e.Dest.Weight > 0 && !r.broken.has(e.host) {
+				w.set(e.place(), e.Dest.DestKey, true)
+			}
+		}
+	}
+	return w
+}
+
+// without says which services would have nobody left to serve if the entries
+// were withdrawn.
+func (w weights) without(entries []*entry) []place {
+	left := map[place]int{}
+	for _, e := range entries {
+		if !w[e.place()][e.Dest.DestKey] {
+			continue
+		}
+		if _, seen := left[e.place()]; !seen {
+			left[e.place()] = len(w[e.place()])
+		}
+		left[e.place()]--
+	}
+	var out []place
+	for p, n := range left {
+		if n == 0 {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, byPlace)
+	return out
+}
+
+func (w weights) clone() weights {
+	c := weights{}
+	for p, m := range w {
+		c[p] = maps.Clone(m)
+	}
+	return c
+}
