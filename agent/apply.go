@@ -48,11 +48,18 @@ func (e *Engine) apply(ctx context.Context, progress func(Event)) error {
 			return &StepError{Phase: phase, Step: s.ID(), Err: err}
 		}
 		emit("do", s.ID(), nil)
+		if err := e.mine(ctx); err != nil {
+			return failed("do", err)
+		}
 		if err := t.journal.Live(ctx, s.ID(), change); err != nil {
 			return failed("do", err)
 		}
 		for _, op := range change.Do {
-			if err := e.do(ctx, op); err != nil {
+			err := e.mine(ctx)
+			if err == nil {
+				err = e.do(ctx, op)
+			}
+			if err != nil {
 				return failed("do", err)
 			}
 		}
@@ -64,6 +71,9 @@ func (e *Engine) apply(ctx context.Context, progress func(Event)) error {
 		if !left.Holds() {
 			return failed("verify", &VerifyError{Step: s.ID(), Diff: left.Diff})
 		}
+	}
+	if err := e.mine(ctx); err != nil {
+		return err
 	}
 	return t.journal.MarkReady(ctx)
 }

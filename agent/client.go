@@ -27,6 +27,7 @@ type Client struct {
 	lost    error         // why nothing more comes; nil: it still may
 	ended   chan struct{} // closed when the reader has ended
 	met     bool          // the agent has said its name
+	while   func() bool   // see RenewWhile
 	begun   bool          // it may have something to end before it goes
 }
 
@@ -73,6 +74,8 @@ func (c *Client) read() {
 			}
 			c.mu.Unlock()
 			switch {
+			case res.Nonce != "":
+				go c.answer(res.Nonce)
 			case p == nil:
 			case res.Done:
 				p.done <- res
@@ -85,6 +88,27 @@ func (c *Client) read() {
 	c.lost = err
 	c.mu.Unlock()
 	close(c.ended)
+}
+
+// RenewWhile sets what is asked before a nonce of the host's guard is
+// answered: while it gives true, the guard holds still. Without it, or with
+// nil, every nonce is answered for as long as this process lives. It is called
+// from goroutines of its own, about every eighth part of the transaction's
+// ConfirmTimeout, and may take its time.
+func (c *Client) RenewWhile(progress func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.while = progress
+}
+
+// answer says the guard's nonce again.
+func (c *Client) answer(nonce string) {
+	c.mu.Lock()
+	while := c.while
+	c.mu.Unlock()
+	if while == nil || while() {
+		_ = c.send(request{Method: methodWord, Nonce: nonce}) // a line that is dead renews nothing
+	}
 }
 
 // send sends req, after our line where it is the first.

@@ -3,8 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
-	"regexp"
 	"sync"
 	"time"
 
@@ -21,8 +19,10 @@ type Planner func(ctx context.Context, h host.Host, want inventory.Desired) (ste
 //
 // One host's transaction, in the order in which it becomes safe to stop:
 //
-//	lease     taken in Begin and kept until Close. The lock is freed when its
-//	          holder dies; here that is the session itself.
+//	lease     taken in Begin and kept until Close, by a guard (Duty), which
+//	          ends the transaction where the session cannot; where there is
+//	          none, by the session itself. The lock is freed when its holder
+//	          dies. Every operation needs it to be held.
 //	settle    what an interrupted run left is undone, or rolled forward.
 //	stage     the journal is opened, every file written beside its target.
 //	live      per step: journal the undo, do, check again.
@@ -44,6 +44,13 @@ type Engine struct {
 	// Parallel is how many steps are checked at once; 0: one. An engine that
 	// is far from its host gains by it.
 	Parallel int
+	// Guard gives the argv of a process that guards the host's transactions
+	// as d says (Duty); nil: none does, and the lease is this session's.
+	Guard func(ctx context.Context, h host.Host, d Duty) ([]string, error)
+	// Renew asks the controller whether its run still makes progress, and
+	// waits for the answer, which only the controller can give to this nonce;
+	// nil: this is the controller, and it does.
+	Renew func(ctx context.Context, nonce string) bool
 
 	mu      sync.Mutex // held while a method runs
 	cancel  context.CancelFunc
@@ -54,6 +61,7 @@ type Engine struct {
 	release func()        // of the lease; nil: not held
 	holder  string        // the lease's text
 	run     string        // the lease's run
+	guarded bool          // a guard holds the lease for this session
 	tx      *open         // begun and not finished; nil: none
 }
 
@@ -112,18 +120,17 @@ func (e *Engine) end(ctx context.Context, progress func(Event)) error {
 		e.tx = nil
 		return nil
 	}
-	err := e.settleRun(ctx, e.tx.Run, progress)
+	err := func() error {
+		// What nobody holds the lease for, its guard has died with.
+		if ours, err := e.regain(ctx); err != nil || !ours {
+			return err
+		}
+		return e.settleRun(ctx, e.tx.Run, progress)
+	}()
 	if err == nil {
 		e.tx = nil
 	}
 	return err
-}
-
-func (e *Engine) giveBack() {
-	if e.release != nil {
-		e.release()
-		e.release, e.run, e.holder = nil, "", ""
-	}
 }
 
 // identify finds out what the host is, once.
@@ -148,68 +155,6 @@ func (e *Engine) store(ctx context.Context) (journal.Store, error) {
 		return journal.Store{Host: e.Host, Root: host.StateDir(e.id.OS)}, nil
 	}
 	return journal.Store{Host: e.Host, Root: e.Root}, nil
-}
-
-// Lease is the path of the host's lease.
-const Lease = host.RunDir + "/lease"
-
-func holderText(tx Transaction, now time.Time) string {
-	who := tx.Who
-	if who == "" {
-		who = "unknown"
-	}
-	return fmt.Sprintf("%s, run %s, since %s", who, tx.Run, now.UTC().Format(time.RFC3339))
-}
-
-var holderRun = regexp.MustCompile(`, run ([0-9A-Za-z-]+), since [^,]*$`)
-
-// runOf names the run that a lease's holder text tells of.
-func runOf(holder string) string {
-	if m := holderRun.FindStringSubmatch(holder); m != nil {
-		return m[1]
-	}
-	return ""
-}
-
-func (e *Engine) locker() (host.Locker, error) {
-	l, ok := host.As[host.Locker](e.Host)
-	if !ok {
-		return nil, errors.New("this host cannot be locked")
-	}
-	return l, nil
-}
-
-// lease takes the host's lease for tx, unless it is held for its run already.
-// The session itself holds it, so it ends with the login. A guard that does not
-// belong to the login takes it here in the session's stead, before anything is
-// staged; nothing else asks who holds it but by its run.
-func (e *Engine) lease(ctx context.Context, tx Transaction) error {
-	if e.release != nil && e.run == tx.Run {
-		return nil
-	}
-	if e.release != nil {
-		return fmt.Errorf("this session belongs to run %s", e.run)
-	}
-	l, err := e.locker()
-	if err != nil {
-		return err
-	}
-	holder := holderText(tx, time.Now())
-	release, err := l.Lock(ctx, Lease, holder)
-	if err != nil {
-		return fmt.Errorf("take the lease: %w", err)
-	}
-	e.release, e.run, e.holder = release, tx.Run, holder
-	return nil
-}
-
-// leaseHolder says who holds the lease; "" nobody.
-func (e *Engine) leaseHolder(ctx context.Context) (string, error) {
-	l, err := e.locker()
-	if err != nil {
-		return "", err
-	}
-	return l.Holder(ctx, Lease)
 }
 
 // emitter makes progress callable when it is nil.

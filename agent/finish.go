@@ -117,7 +117,12 @@ func (e *Engine) finish(ctx context.Context, j *journal.Journal, commit bool, pr
 // it, it is taken until done.
 func (e *Engine) borrow(ctx context.Context, j *journal.Journal) (alive bool, done func(), err error) {
 	if e.release != nil && e.run == j.Run() {
-		return true, func() {}, nil
+		err := e.mine(ctx)
+		if !errors.Is(err, errNoGuard) {
+			return true, func() {}, err
+		}
+		_, err = e.regain(ctx)
+		return false, func() {}, err
 	}
 	holder, err := e.leaseHolder(ctx)
 	switch {
@@ -125,7 +130,10 @@ func (e *Engine) borrow(ctx context.Context, j *journal.Journal) (alive bool, do
 		return false, nil, err
 	case holder == "":
 		head, _ := j.Header()
-		if err := e.lease(ctx, Transaction{Run: j.Run(), Who: head.Who}); err != nil {
+		if err := e.awaitFormer(ctx); err != nil {
+			return false, nil, err
+		}
+		if err := e.hold(ctx, Transaction{Run: j.Run(), Who: head.Who}); err != nil {
 			return false, nil, err
 		}
 		return false, e.giveBack, nil
@@ -138,7 +146,7 @@ func (e *Engine) borrow(ctx context.Context, j *journal.Journal) (alive bool, do
 // committable says why the transaction must not be committed; nil it may.
 func (e *Engine) committable(ctx context.Context, j *journal.Journal, alive bool) error {
 	if !alive {
-		return errors.New("the session that made it was lost before the commit")
+		return errors.New("the session that made it, or its guard, was lost before the commit")
 	}
 	if !j.Ready() {
 		return errors.New("not all of its live part is in force")
@@ -158,16 +166,19 @@ func (e *Engine) committable(ctx context.Context, j *journal.Journal, alive bool
 // free, the one that held it having ended, takes it to finish what is decided.
 func (e *Engine) stillMine(ctx context.Context, run string) error {
 	if e.release != nil && e.run == run {
-		return nil
+		ours, err := e.regain(ctx)
+		if err != nil || ours {
+			return err
+		}
 	}
-	holder, err := e.leaseHolder(ctx)
+	holder, err := e.holderNow(ctx)
 	switch {
 	case err != nil:
 		return err
 	case runOf(holder) == run:
 		return nil
-	case holder == "":
-		return e.lease(ctx, Transaction{Run: run})
+	case holder == "" && e.release == nil:
+		return e.hold(ctx, Transaction{Run: run})
 	}
 	return &host.TakenError{Path: Lease, Holder: holder}
 }

@@ -36,9 +36,9 @@ func NewBinaryPath(stateDir, random string) string {
 	return path.Join(BinaryDir(stateDir), newPrefix+random)
 }
 
-// The two ways to call an agent: AGENT serve, and, of one that has just been
-// written, AGENT install SHA256 PATH, which verifies that its own file has
-// that hash, moves it to PATH and then serves.
+// The ways to call an agent: AGENT serve; of one that has just been written,
+// AGENT install SHA256 PATH, which verifies that its own file has that hash,
+// moves it to PATH and then serves; and AGENT guard DUTY (RunGuard).
 const (
 	argServe   = "serve"
 	argInstall = "install"
@@ -66,14 +66,17 @@ func Main(ctx context.Context, h host.Host, argv []string, in io.Reader, out, di
 func run(ctx context.Context, h host.Host, argv []string, in io.Reader, out io.Writer) error {
 	switch {
 	case len(argv) == 2 && argv[1] == argServe:
-		return Server{Host: h, Build: buildIn(argv[0])}.Serve(ctx, in, out)
+		return Server{Host: h, Build: buildIn(argv[0]), Guard: GuardArgs(argv[0], false)}.Serve(ctx, in, out)
+	case len(argv) == 3 && argv[1] == argGuard:
+		return RunGuard(ctx, h, argv[2])
 	case len(argv) == 4 && argv[1] == argInstall:
 		if err := install(ctx, h, argv[0], argv[2], argv[3]); err != nil {
 			return err
 		}
-		return Server{Host: h, Build: buildIn(argv[3])}.Serve(ctx, in, out)
+		return Server{Host: h, Build: buildIn(argv[3]), Guard: GuardArgs(argv[3], false)}.Serve(ctx, in, out)
 	}
-	return fmt.Errorf("usage: %s%s | %s%sRANDOM %s SHA256 PATH", BinaryPrefix, "HASH "+argServe, BinaryPrefix, "new-", argInstall)
+	return fmt.Errorf("usage: %s%s | %s%sRANDOM %s SHA256 PATH | %s%s", BinaryPrefix, "HASH "+argServe,
+		BinaryPrefix, "new-", argInstall, BinaryPrefix, "HASH "+argGuard+" DUTY")
 }
 
 // buildIn is the hash in the name of an agent; "" where it has another name.

@@ -19,6 +19,8 @@ type Server struct {
 	Build string  // content hash of the build; "": any controller is served
 	Plan  Planner // nil: providers.Plan
 	Root  string  // as Engine.Root
+	// Guard is as Engine.Guard; nil: no guards.
+	Guard func(ctx context.Context, h host.Host, d Duty) ([]string, error)
 }
 
 // Serve is what the agent does with its standard input and output: it says its
@@ -51,9 +53,11 @@ func (s Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		plan = providers.Plan
 	}
 	c := &conversation{
-		engine: &Engine{Host: s.Host, Plan: plan, Root: s.Root},
+		engine: &Engine{Host: s.Host, Plan: plan, Root: s.Root, Guard: s.Guard},
 		out:    out,
+		words:  make(chan string, 1),
 	}
+	c.engine.Renew = c.renew
 	return c.serve(ctx, r)
 }
 
@@ -62,6 +66,7 @@ type conversation struct {
 	engine *Engine
 	out    io.Writer
 	outM   sync.Mutex
+	words  chan string // nonces that the controller has said again
 
 	mu      sync.Mutex
 	cancels map[uint64]context.CancelFunc // of what was asked and is not answered
@@ -100,6 +105,13 @@ func (c *conversation) serve(ctx context.Context, in io.Reader) error {
 				c.cancel(req.ID)
 				continue
 			}
+			if req.Method == methodWord {
+				select {
+				case c.words <- req.Nonce:
+				default: // nobody waits for that many
+				}
+				continue
+			}
 			if req.Method == methodClose {
 				err := c.engine.Close()
 				_ = c.send(response{ID: req.ID, Done: true, Error: toWire(err)})
@@ -124,6 +136,24 @@ func (c *conversation) serve(ctx context.Context, in io.Reader) error {
 			return undo
 		}
 		return errors.Join(err, undo)
+	}
+}
+
+// renew has the controller say the nonce again. What it said of an older one
+// counts for nothing.
+func (c *conversation) renew(ctx context.Context, nonce string) bool {
+	if c.send(response{Nonce: nonce}) != nil {
+		return false
+	}
+	for {
+		select {
+		case said := <-c.words:
+			if said == nonce {
+				return true
+			}
+		case <-ctx.Done():
+			return false
+		}
 	}
 }
 

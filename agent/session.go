@@ -56,6 +56,11 @@ type Transaction struct {
 	// or undone, as one. A director deletes what it has drained so, with no
 	// moment in between in which the weight is back.
 	Continues bool `json:"continues,omitempty"`
+	// ConfirmTimeout is how long the host's guard waits for the controller's
+	// word before it undoes; 0: DefaultConfirmTimeout. The session renews it
+	// by itself for as long as the controller lives, unless it is told when
+	// not to (Client.RenewWhile, remote.Dialer.Renew).
+	ConfirmTimeout time.Duration `json:"confirm_timeout,omitempty"`
 }
 
 // A Report is what Check found.

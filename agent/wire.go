@@ -164,6 +164,7 @@ const (
 	methodFinish = "finish"
 	methodVerify = "verify"
 	methodTable  = "table"
+	methodWord   = "word"   // the answer to a nonce: the run makes progress
 	methodCancel = "cancel" // the request of the same ID is no longer wanted
 	methodClose  = "close"  // end what runs and what is open, answer, and go
 )
@@ -177,6 +178,7 @@ type request struct {
 	Run     string             `json:"run,omitempty"`     // finish
 	Commit  bool               `json:"commit,omitempty"`  // finish
 	Verify  *Verification      `json:"verify,omitempty"`  // verify
+	Nonce   string             `json:"nonce,omitempty"`   // word
 }
 
 // A response is the agent's: any number with an Event, then one that is Done.
@@ -189,4 +191,7 @@ type response struct {
 	// Results are those of a verification.
 	Results []verify.Result `json:"results,omitempty"`
 	Error   *wireError      `json:"error,omitempty"`
+	// Nonce is the guard's latest: the controller says it again, unless its
+	// run has stopped to make progress. Such a response has no ID.
+	Nonce string `json:"nonce,omitempty"`
 }

@@ -52,7 +52,7 @@ func newServer(l *Lab, m *sim.Machine) (*server, error) {
 		},
 	}
 	s.config.AddHostKey(key)
-	m.Locked(func() { m.Loader = s.load })
+	m.Locked(func() { m.Loader, m.Life = s.load, l.ctx })
 	return s, nil
 }
 

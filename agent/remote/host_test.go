@@ -270,7 +270,7 @@ func TestScriptsAreForOldShells(t *testing.T) {
 			case *syntax.CallExpr:
 				for i, w := range n.Args {
 					switch lit := w.Lit(); {
-					case i == 0 && (lit == "export" || lit == "local" || lit == "setsid" || lit == "command" || lit == "printf"):
+					case i == 0 && (lit == "local" || lit == "setsid" || lit == "command" || lit == "printf"):
 						bad(n, lit)
 					case n.Args[0].Lit() == "test" && lit == "-e":
 						bad(n, "test -e")

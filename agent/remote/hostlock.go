@@ -23,8 +23,15 @@ import (
 // of files and keeps the folders) once it has been so for a while. The one
 // group is read whole before it runs, so that "read" gets what comes after it.
 // Its arguments: the folder, the file by which agents lock, the holder.
-const lockScript = `{
-umask 077
+const lockScript = "{\n" + takeScript + `echo held
+read line
+rm -rf "$lock"
+exit 0
+}
+`
+
+// takeScript is the taking of the lock.
+const takeScript = `umask 077
 lock=$1 file=$2 who=$3
 parent=` + "`dirname \"$lock\"`" + `
 test -d "$parent" || mkdir "$parent" || exit 1
@@ -71,11 +78,6 @@ if test "` + "`cat \"$lock/pid\"`" + `" != $$; then
 	cat "$lock/holder"
 	exit 0
 fi
-echo held
-read line
-rm -rf "$lock"
-exit 0
-}
 `
 
 // holderScript prints who holds the lock, if anybody does.
@@ -99,7 +101,7 @@ exit 0
 // Scripts are the shell scripts that run on hosts without an agent, by what
 // they are for: all of them V7 Bourne shell.
 func Scripts() map[string]string {
-	return map[string]string{"lock": lockScript, "holder": holderScript}
+	return map[string]string{"lock": lockScript, "holder": holderScript, "guard": guardScript}
 }
 
 // script is the argv that runs what comes on standard input.

@@ -39,7 +39,11 @@ func (d *Dialer) dial(ctx context.Context, t Target) (agent.Session, error) {
 		plan = providers.Plan
 	}
 	if t.Local {
-		return &agent.Engine{Host: d.localHost(), Plan: plan}, nil
+		e := &agent.Engine{Host: d.localHost(), Plan: plan, Renew: d.renewing(t)}
+		if d.Self != "" {
+			e.Guard = agent.GuardArgs(d.Self, true)
+		}
+		return e, nil
 	}
 	if t.Become != "" {
 		return nil, fmt.Errorf("become = %q: logging in as another user than root is not known yet", t.Become)
@@ -95,6 +99,14 @@ func (s *session) open(ctx context.Context) error {
 	return s.prepare(ctx, false)
 }
 
+// renewing is Renew as an engine in this process asks it.
+func (d *Dialer) renewing(t Target) func(context.Context, string) bool {
+	if d.Renew == nil {
+		return nil
+	}
+	return func(context.Context, string) bool { return d.Renew(t.Name) }
+}
+
 func (s *session) stateDir() string { return host.StateDir(string(s.t.OS)) }
 
 // without goes on with an engine in this process.
@@ -103,7 +115,9 @@ func (s *session) without() {
 	if plan == nil {
 		plan = providers.Plan
 	}
-	s.inner, s.proc, s.instead = &agent.Engine{Host: s.host, Plan: plan, Parallel: maxCommands}, nil, nil
+	s.inner, s.proc, s.instead = &agent.Engine{
+		Host: s.host, Plan: plan, Parallel: maxCommands, Guard: Guard, Renew: s.d.renewing(s.t),
+	}, nil, nil
 }
 
 // exec starts an agent and puts it in the place of what was there.
@@ -112,7 +126,11 @@ func (s *session) exec(argv []string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.t.Name, s.host.lost(err))
 	}
-	s.inner, s.proc, s.instead = agent.NewClient(p, s.d.agents().Hash()), p, nil
+	client := agent.NewClient(p, s.d.agents().Hash())
+	if renew := s.d.Renew; renew != nil {
+		client.RenewWhile(func() bool { return renew(s.t.Name) })
+	}
+	s.inner, s.proc, s.instead = client, p, nil
 	return nil
 }
 

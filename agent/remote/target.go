@@ -62,6 +62,13 @@ type Dialer struct {
 	// AuthSock is the SSH agent's socket, as SSH_AUTH_SOCK names it; "" none.
 	AuthSock string
 	Home     string // "": of who runs lvsfleet
+	// Self is the program that is its own guard (agent.IsGuard) on the machine
+	// that it runs on; "": a local host has no guard.
+	Self string
+	// Renew is asked whether the run still makes progress on a host before its
+	// guard is told so (agent.Client.RenewWhile); nil: it does, for as long as
+	// this process lives.
+	Renew func(host string) bool
 
 	state state
 }

@@ -16,7 +16,14 @@ import (
 func main() {
 	// A line that breaks must not kill what has to undo: writes fail instead.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
+	ends := []os.Signal{syscall.SIGTERM}
+	if agent.IsGuard(os.Args) {
+		// The end of a login is what a guard is there for.
+		signal.Ignore(syscall.SIGHUP, syscall.SIGINT)
+	} else {
+		ends = append(ends, syscall.SIGHUP, syscall.SIGINT)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	name, err := os.Hostname()
 	if err != nil {
 		name = "localhost"

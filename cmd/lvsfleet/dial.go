@@ -31,6 +31,9 @@ func (g *globals) dialer(path string) (*dialer, error) {
 		Passphrase: g.passphrase(),
 		AuthSock:   os.Getenv("SSH_AUTH_SOCK"),
 	}}
+	if self, err := os.Executable(); err == nil {
+		d.Self = self
+	}
 	dir := g.state
 	if g.lab != "" {
 		config, err := lab.Open(g.lab)

@@ -5,14 +5,21 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/providers/host"
 )
 
 func main() {
+	if agent.IsGuard(os.Args) {
+		os.Exit(guard())
+	}
 	// Most runs are over before their garbage matters; collecting it is a
 	// tenth of the work of a run that finds nothing to do. Large sites reach
 	// the limit, above which it is collected as ever.
@@ -21,6 +28,19 @@ func main() {
 		debug.SetMemoryLimit(192 << 20)
 	}
 	os.Exit(mainExit())
+}
+
+// guard is this program as the guard of the machine that lvsfleet runs on
+// (connection = "local"), started by itself.
+func guard() int {
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := agent.RunGuard(ctx, &host.Local{}, os.Args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, "lvsfleet:", err)
+		return 1
+	}
+	return 0
 }
 
 // mainExit is main for a test that runs the command in process.

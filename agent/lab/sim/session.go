@@ -32,11 +32,15 @@ type view struct {
 // NewSession starts a process on m.
 func (m *Machine) NewSession() *Session {
 	pid, exit := m.Start()
-	return &Session{view: &view{m: m, boot: m.Boots(), pid: pid, exit: exit}}
+	v := &view{m: m, boot: m.Boots(), pid: pid, exit: exit}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.views == nil {
+		m.views = map[int]*view{}
+	}
+	m.views[pid] = v
+	return &Session{view: v}
 }
-
-// PID is the number of the process.
-func (s *Session) PID() int { return s.pid }
 
 // End is the death of the process: its locks are free.
 func (s *Session) End() {
@@ -45,6 +49,11 @@ func (s *Session) End() {
 	s.mu.Unlock()
 	s.exit()
 	s.m.free(s.view)
+	s.m.Locked(func() {
+		if s.m.views[s.pid] == s.view {
+			delete(s.m.views, s.pid)
+		}
+	})
 }
 
 // alive runs f unless the process is dead, and gives ErrLost when it died

@@ -1,7 +1,6 @@
 package unix
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -500,7 +499,7 @@ func nohup(m *sim.Machine, c *sim.Call) int {
 	return m.Exec(&inner)
 }
 
-func sleep(_ *sim.Machine, c *sim.Call) int {
+func sleep(m *sim.Machine, c *sim.Call) int {
 	if len(c.Argv) != 2 {
 		return c.Refuse()
 	}
@@ -508,18 +507,10 @@ func sleep(_ *sim.Machine, c *sim.Call) int {
 	if err != nil || d < 0 {
 		return c.Refuse()
 	}
-	return wait(c.Context, time.Duration(d)*time.Second)
-}
-
-func wait(ctx context.Context, d time.Duration) int {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return 0
-	case <-ctx.Done():
+	if m.Sleep(c.Context, time.Duration(d)*time.Second) != nil {
 		return 143
 	}
+	return 0
 }
 
 func reboot(m *sim.Machine, c *sim.Call) int {

@@ -36,7 +36,8 @@ type Shell struct {
 
 	mu    sync.Mutex
 	umask fs.FileMode
-	name  string // what $0 says
+	name  string      // what $0 says
+	dead  func() bool // whether the process was killed; nil: it is none
 }
 
 // Run runs script with the positional parameters params, read as it goes where
@@ -45,6 +46,9 @@ type Shell struct {
 func (s *Shell) Run(script io.Reader, name string, params []string) int {
 	s.umask, s.name = 0o022, name
 	s.Call.Fill()
+	if s.PID != 0 && !s.Scope.Held() {
+		s.dead = s.Scope.M.Mortal(s.PID)
+	}
 	lock := &sync.Mutex{}
 	out, errs := &syncWriter{mu: lock, w: s.Call.Stdout}, &syncWriter{mu: lock, w: s.Call.Stderr}
 	if s.Call.Stderr == s.Call.Stdout {
@@ -288,6 +292,9 @@ func (s *Shell) call(_ context.Context, args []string) ([]string, error) {
 
 func (s *Shell) exec(ctx context.Context, args []string) error {
 	hc := interp.HandlerCtx(ctx)
+	if err := s.alive(); err != nil {
+		return err
+	}
 	exit := s.Scope.Exec(&sim.Call{
 		Context: ctx, Argv: args, Dir: hc.Dir, Stdin: hc.Stdin, Stdout: hc.Stdout, Stderr: hc.Stderr,
 		PID: s.PID,
@@ -296,8 +303,21 @@ func (s *Shell) exec(ctx context.Context, args []string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := s.alive(); err != nil {
+		return err
+	}
 	if exit != 0 {
 		return interp.ExitStatus(uint8(exit))
+	}
+	return nil
+}
+
+// errKilled ends a script in the middle.
+var errKilled = errors.New("killed")
+
+func (s *Shell) alive() error {
+	if s.dead != nil && s.dead() {
+		return errKilled
 	}
 	return nil
 }
@@ -310,6 +330,9 @@ func abs(dir, p string) string {
 }
 
 func (s *Shell) open(ctx context.Context, p string, flag int, perm os.FileMode) (io.ReadWriteCloser, error) {
+	if err := s.alive(); err != nil {
+		return nil, err
+	}
 	p = abs(interp.HandlerCtx(ctx).Dir, p)
 	if p == "/dev/null" {
 		return os.OpenFile(os.DevNull, flag, perm)
