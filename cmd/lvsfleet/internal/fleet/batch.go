@@ -240,6 +240,8 @@ func (r *run) batch(ctx context.Context, batch []*member) {
 	}
 	batch = r.guided(batch)
 	lent := r.lend(ctx, r.entriesOf(batch, func(e *entry) bool { return !e.replaced() && e.Dest.Weight > 0 }))
+	r.lendTo(batch, lent)
+	defer r.lendTo(batch, nil)
 	r.drain(ctx, lent)
 	batch = r.guided(batch)
 	if err := ctx.Err(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
@@ -67,7 +68,9 @@ func (f *Fleet) Converge(ctx context.Context, approve func([]Finding) (asked boo
 	if err != nil {
 		return Outcome{}, err
 	}
-	r := &run{Fleet: f, members: members, status: map[string]Status{}, owners: owners(f.Site, members)}
+	r := newRun(f, members)
+	f.running.Store(r)
+	defer f.running.Store(nil)
 	defer r.end()
 
 	each(f, members, func(m *member) {
@@ -132,6 +135,7 @@ func (r *run) stages(ctx context.Context, pending []*member) {
 type run struct {
 	*Fleet
 	members []*member
+	byName  map[string]*member
 	owners  map[netip.Addr]string // whose an address is
 	begun   bool
 
@@ -144,6 +148,20 @@ type run struct {
 	mu      sync.Mutex
 	status  map[string]Status // of the hosts in failed
 	dropped []*entry          // what was deleted before its real server changed
+
+	renewed  map[string]time.Time // when the guard of a host was last told
+	loansFor map[string][]*loan   // by real server
+}
+
+func newRun(f *Fleet, members []*member) *run {
+	r := &run{
+		Fleet: f, members: members, byName: map[string]*member{}, owners: owners(f.Site, members),
+		status: map[string]Status{}, renewed: map[string]time.Time{}, loansFor: map[string][]*loan{},
+	}
+	for _, m := range members {
+		r.byName[m.host.Name] = m
+	}
+	return r
 }
 
 // end ends every session: what is still open is undone, real servers first,
@@ -305,7 +323,7 @@ func (r *run) begin(ctx context.Context, approved bool) error {
 		}
 	}
 	one := func(m *member) {
-		tx := agent.Transaction{Run: r.Run, Who: r.Who, Desired: m.want}
+		tx := agent.Transaction{Run: r.Run, Who: r.Who, Desired: m.want, ConfirmTimeout: r.confirm(m)}
 		if approved {
 			tx.Approved = agent.Fingerprint(m.report)
 		}

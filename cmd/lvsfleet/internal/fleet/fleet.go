@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,6 +39,8 @@ type Fleet struct {
 	AllowOutage bool
 	Observe     func(Event) // nil: nobody watches; called concurrently
 	Clock       Clock       // nil: the machine's
+
+	running atomic.Pointer[run] // nil: none
 }
 
 // An Event is something that happened to one host.

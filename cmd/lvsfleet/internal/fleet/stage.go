@@ -114,7 +114,7 @@ func (r *run) transact(ctx context.Context, m *member, s inventory.Stage, gate f
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		tx := agent.Transaction{Run: r.Run, Who: r.Who, Desired: want}
+		tx := agent.Transaction{Run: r.Run, Who: r.Who, Desired: want, ConfirmTimeout: r.confirm(m)}
 		if report, err = m.session.Begin(ctx, tx, progress); err != nil {
 			return false, fmt.Errorf("begin on %s: %w", name, err)
 		}

@@ -35,6 +35,8 @@ type town struct {
 
 	first   map[place2]bool // services that have had somebody to serve them
 	hits    map[string]bool // hosts on which traffic may be cut by their change
+	drained map[string]bool // entries with weight 0
+	smooth  bool            // nothing fails: what is drained stays so until it has changed
 	calls   int
 	dieAt   int    // the call at which the controller dies; 0: never
 	loseAt  int    // the call at which the line of lose is cut
@@ -245,6 +247,17 @@ func (c *citizen) Finish(_ context.Context, _ string, commit bool, _ func(agent.
 	if err := c.w.call(c, verb, c.host); err != nil {
 		return err
 	}
+	if commit && c.w.tables[c.host] == nil && c.w.hits[c.host] && c.w.calls != c.w.loseAt {
+		for dir, table := range c.w.tables {
+			for _, s := range table.Services {
+				for _, d := range s.Dests {
+					if c.w.hostOf(d.Addr) == c.host && d.Weight > 0 {
+						c.w.t.Errorf("%s is committed while %s gives it connections", c.host, dir)
+					}
+				}
+			}
+		}
+	}
 	for _, o := range c.w.open {
 		switch {
 		case o.host != c.host || !o.applied:
@@ -300,10 +313,16 @@ func (w *town) look(when string) {
 		for _, s := range services {
 			good := 0
 			for _, d := range s.Dests {
+				name := w.hostOf(d.Addr)
+				id := fmt.Sprint(dir, s.Key, d.Addr, d.Method)
 				if d.Weight == 0 {
+					w.drained[id] = true
 					continue
 				}
-				name := w.hostOf(d.Addr)
+				if w.drained[id] && w.smooth && w.state[name] == "before" {
+					w.t.Errorf("%s: %s gives %s to %s again, which is drained and not changed", when, dir, s.Key, name)
+				}
+				delete(w.drained, id)
 				if w.lost(dir) {
 					good++ // its weights came back with its line: nobody commits on them
 					continue

@@ -64,22 +64,21 @@ func (s scene) town(t *testing.T) *town {
 	w := &town{
 		t: t, tables: map[string]*ipvs.Memory{}, state: map[string]string{}, steps: map[string][]string{},
 		counts: map[netip.Addr]int{}, first: map[place2]bool{}, fail: map[string]error{},
-		now: time.Unix(1e9, 0),
+		now: time.Unix(1e9, 0), hits: map[string]bool{}, drained: map[string]bool{},
 	}
-	hit := map[string]bool{}
 	for n := 1; n <= 4; n++ {
 		name := fmt.Sprintf("rs%d", n)
 		w.state[name] = "before"
 		pool := s.pool == nil || slices.Contains(s.pool, name)
 		if pool && (s.changes == nil || slices.Contains(s.changes, name)) {
 			w.steps[name] = s.steps
-			hit[name] = disturbing(s.steps)
+			w.hits[name] = disturbing(s.steps)
 		}
 		w.counts[netip.AddrFrom4([4]byte{10, 0, 0, byte(10 + n)})] = 3
 	}
 	w.fits = s.fits
 	if w.fits == nil {
-		w.fits = func(host, state string, _ ipvs.Destination) bool { return state != "between" || !hit[host] }
+		w.fits = func(host, state string, _ ipvs.Destination) bool { return state != "between" || !w.hits[host] }
 	}
 	for _, dir := range []string{"lb1", "lb2"} {
 		services, err := ipvs.ParseRules([]byte(s.before))
@@ -142,6 +141,7 @@ func TestClientsAreServedThroughout(t *testing.T) {
 	for _, s := range scenes() {
 		t.Run(s.name, func(t *testing.T) {
 			w := s.town(t)
+			w.smooth = true
 			out, err := s.fleet(w).Converge(context.Background(), nil)
 			if err != nil {
 				t.Fatal(err)
@@ -271,6 +271,69 @@ func TestARealServerThatFailsGetsItsWeightBack(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A director that is lost in mid-drain: nobody of the batch is touched.
+func TestNobodyChangesWhoseDrainWasCutShort(t *testing.T) {
+	s := scenes()[0]
+	w := s.town(t)
+	if _, err := s.fleet(w).Converge(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	at := slices.Index(w.log, "apply lb2") + 1
+	if w.log[at] != "table lb1" {
+		t.Fatalf("what follows the loan: %q", w.log[at:])
+	}
+	w = s.town(t)
+	w.lose, w.loseAt = "lb2", at+1
+	out, err := s.fleet(w).Converge(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.applies() != "" || statuses(out)["lb2"] != Incomplete {
+		t.Errorf("changed: %s; lb2 is %s", w.applies(), statuses(out)["lb2"])
+	}
+}
+
+// A real server's guard is told to hold still only while those of its
+// directors will for longer.
+func TestALoanOutlastsTheRealServerItIsFor(t *testing.T) {
+	s := scenes()[0]
+	w := s.town(t)
+	f := s.fleet(w)
+	f.Site.Rollout.ConfirmTimeout = 60
+	asked := 0
+	f.Observe = func(e Event) {
+		if e.Phase != PhaseDrain || e.Host != "lb1" || asked > 0 {
+			return
+		}
+		asked++
+		if !f.Renew("rs1") {
+			t.Error("rs1 is not renewed although the loan is new")
+		}
+		w.now = w.now.Add(89 * time.Second)
+		if !f.Renew("rs1") || !f.Renew("rs4") {
+			t.Error("not renewed within the time")
+		}
+		f.Renew("lb1")
+		w.now = w.now.Add(2 * time.Second)
+		if f.Renew("rs1") {
+			t.Error("rs1 is renewed although lb2 was not for 91 s")
+		}
+		if !f.Renew("rs4") {
+			t.Error("rs4 is not renewed, for which nothing is lent")
+		}
+		f.Renew("lb2")
+		if !f.Renew("rs1") {
+			t.Error("rs1 is not renewed although all directors were")
+		}
+	}
+	if _, err := f.Converge(context.Background(), nil); err != nil || asked != 1 {
+		t.Fatal(err, asked)
+	}
+	if !f.Renew("rs1") {
+		t.Error("not renewed after the run")
 	}
 }
 

@@ -57,7 +57,7 @@ func (r *run) inForce(ctx context.Context, l *loan, gone bool) error {
 	m := l.dir
 	progress := r.progress(m.host.Name, inventory.Withdraw)
 	tx := agent.Transaction{
-		Run: r.Run, Who: r.Who, Continues: gone,
+		Run: r.Run, Who: r.Who, Continues: gone, ConfirmTimeout: r.confirm(m),
 		Desired: m.want.Withdrawing(withdrawals(l.entries, gone)),
 	}
 	m.mu.Lock()
