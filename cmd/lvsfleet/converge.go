@@ -10,12 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
+	"github.com/lvsfleet/lvsfleet/inventory"
 )
 
 type convergeFlags struct {
 	yes             bool
 	strict          bool
 	skipUnreachable bool
+	allowOutage     bool
 }
 
 func newConverge(g *globals) *cobra.Command {
@@ -26,7 +28,10 @@ func newConverge(g *globals) *cobra.Command {
 		Long: `Contacts every host first; where one cannot be reached or refuses, nothing is
 changed anywhere. On a terminal it shows what would change and asks. Then the
 directors are prepared, the real servers changed, and the directors pointed at
-them; each host is verified, and rolled back by itself where it fails.
+them; each host is verified, and rolled back by itself where it fails. Real
+servers whose clients would notice are drained first, a batch at a time (the
+inventory's rollout block), and no service is left without a real server unless
+--allow-outage agrees to it.
 ` + exitHelp + `  0  the fleet is as the inventory says, changed or not
   1  an error, or declined: nothing was changed
   3  a host failed and was rolled back; the others were finished
@@ -40,6 +45,7 @@ them; each host is verified, and rolled back by itself where it fails.
 	f.BoolVar(&flags.yes, "yes", false, "do not ask")
 	f.BoolVar(&flags.strict, "strict", false, "warnings of the inventory are errors")
 	f.BoolVar(&flags.skipUnreachable, "skip-unreachable", false, "leave out hosts that cannot be reached or refuse")
+	f.BoolVar(&flags.allowOutage, "allow-outage", false, "agree to services that nobody serves while their only real server changes")
 	return cmd
 }
 
@@ -53,7 +59,7 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 	if err != nil {
 		return err
 	}
-	f.SkipUnreachable = flags.skipUnreachable
+	f.SkipUnreachable, f.AllowOutage = flags.skipUnreachable, flags.allowOutage
 	p.start()
 	out, err := f.Converge(ctx, func(found []fleet.Finding) (bool, error) {
 		p.stop()
@@ -61,6 +67,9 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 		return approve(g, found, flags.yes)
 	})
 	p.stop()
+	if err != nil && len(out.Results) == 0 {
+		return err // no host was asked
+	}
 	printOutcome(g, out, err)
 	if err != nil {
 		if errors.Is(err, fleet.ErrPreflight) || errors.Is(err, fleet.ErrDeclined) {
@@ -103,13 +112,17 @@ type jsonResult struct {
 	Host    string       `json:"host"`
 	Status  fleet.Status `json:"status"`
 	Changes int          `json:"changes"`
-	Error   string       `json:"error,omitempty"`
+	// Stage is the one that the host was in last, Cut the connections of a
+	// real server that outlived their drain.
+	Stage inventory.Stage `json:"stage,omitempty"`
+	Cut   int             `json:"cut,omitempty"`
+	Error string          `json:"error,omitempty"`
 }
 
 func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 	if g.json {
 		for _, r := range out.Results {
-			j := jsonResult{Run: out.Run, Host: r.Host, Status: r.Status, Changes: r.Changes}
+			j := jsonResult{Run: out.Run, Host: r.Host, Status: r.Status, Changes: r.Changes, Stage: r.Stage, Cut: r.Cut}
 			if r.Err != nil {
 				j.Error = r.Err.Error()
 			}
@@ -135,11 +148,18 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 			line = paint.yellow(line)
 		}
 		fmt.Fprintln(g.out, line)
+		if r.Cut > 0 {
+			fmt.Fprintf(g.out, "    %s %s had not ended when the drain's time was over\n", paint.yellow("note"), count(r.Cut, "connection"))
+		}
 		for _, n := range r.Report.Notes {
 			fmt.Fprintf(g.out, "    %s %s\n", paint.yellow("note"), hanging(n, 9))
 		}
 		if r.Err != nil {
-			fmt.Fprintf(g.out, "    %s %s\n", paint.red("error"), hanging(r.Err.Error(), 10))
+			text := r.Err.Error()
+			if r.Stage != "" {
+				text = string(r.Stage) + ": " + text
+			}
+			fmt.Fprintf(g.out, "    %s %s\n", paint.red("error"), hanging(text, 10))
 		}
 	}
 	var parts []string

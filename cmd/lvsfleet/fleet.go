@@ -21,7 +21,7 @@ func (g *globals) fleet(path string, site *inventory.Site, observe func(fleet.Ev
 	if err != nil {
 		return nil, err
 	}
-	return &fleet.Fleet{
+	f := &fleet.Fleet{
 		Site:     site,
 		Dial:     func(ctx context.Context, h *inventory.Host) (agent.Session, error) { return d.dial(ctx, h) },
 		Reach:    pingGateway,
@@ -30,7 +30,9 @@ func (g *globals) fleet(path string, site *inventory.Site, observe func(fleet.Ev
 		Run:      newRun(time.Now()),
 		Who:      who(),
 		Observe:  observe,
-	}, nil
+	}
+	d.Renew = f.Renew
+	return f, nil
 }
 
 // newRun names a run so that names sort by time and two at once differ.

@@ -140,6 +140,9 @@ func (p *printer) finding(w io.Writer, f fleet.Finding) {
 			fmt.Fprintf(&b, "  %s %s: %s\n", p.paint.yellow("note"), i.Step, n)
 		}
 	}
+	for _, s := range f.Outages {
+		fmt.Fprintf(&b, "  %s nobody else serves %s while this host changes\n", p.paint.red("outage"), s)
+	}
 	if f.Err != nil {
 		fmt.Fprintf(&b, "  %s %s\n", p.paint.red("error"), hanging(f.Err.Error(), 8))
 	}

@@ -24,6 +24,7 @@ type progress struct {
 
 	mu      sync.Mutex
 	now     map[string]string // what each host in flight is doing
+	drains  map[string]int    // connections that each director last waited for
 	done    map[string]bool
 	drawn   int // lines on the screen that are ours
 	running bool
@@ -35,7 +36,7 @@ type progress struct {
 func newProgress(g *globals, hosts int) *progress {
 	return &progress{
 		w: g.err, live: isTerminal(g.err) && os.Getenv("TERM") != "dumb", quiet: g.json,
-		total: hosts, now: map[string]string{}, done: map[string]bool{},
+		total: hosts, now: map[string]string{}, drains: map[string]int{}, done: map[string]bool{},
 	}
 }
 
@@ -47,7 +48,18 @@ func (p *progress) observe(e fleet.Event) {
 	if e.Step != "" {
 		what += " " + e.Step
 	}
+	drained := false
+	if e.Phase == fleet.PhaseDrain {
+		what = "drain, " + count(e.Connections, "connection") + " left"
+		last, seen := p.drains[e.Host]
+		drained = !seen || last != e.Connections
+		p.drains[e.Host] = e.Connections
+	}
+	if e.Stage != "" && e.Phase != fleet.PhaseDone {
+		what = string(e.Stage) + ": " + what
+	}
 	if e.Phase == fleet.PhaseDone {
+		delete(p.drains, e.Host)
 		delete(p.now, e.Host)
 		p.done[e.Host] = true
 	} else {
@@ -59,7 +71,7 @@ func (p *progress) observe(e fleet.Event) {
 	switch {
 	case e.Error != "":
 		fmt.Fprintf(p.w, "%s: %s: %s\n", e.Host, what, hanging(e.Error, 4))
-	case e.Phase == "do" || e.Phase == "undo" || e.Phase == "commit" || e.Phase == "settle":
+	case drained || e.Phase == "do" || e.Phase == "undo" || e.Phase == "commit" || e.Phase == "settle":
 		fmt.Fprintf(p.w, "%s: %s\n", e.Host, hanging(what, 4))
 	}
 }

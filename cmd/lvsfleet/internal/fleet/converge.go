@@ -36,7 +36,11 @@ type Result struct {
 	Status  Status
 	Changes int // steps that did not hold and now do
 	Err     error
-	Report  agent.Report // as preflight found it
+	Stage   inventory.Stage // that it was in last; "" none
+	// Cut are the connections of a real server that had not ended when the
+	// time of their drain was over.
+	Cut    int
+	Report agent.Report // as preflight found it
 }
 
 // An Outcome is a whole run.
@@ -149,6 +153,9 @@ type run struct {
 	status  map[string]Status // of the hosts in failed
 	dropped []*entry          // what was deleted before its real server changed
 
+	at  map[string]inventory.Stage // the stage that a host was in last
+	cut map[string]int             // connections that outlived their drain, by real server
+
 	renewed  map[string]time.Time // when the guard of a host was last told
 	loansFor map[string][]*loan   // by real server
 }
@@ -156,7 +163,8 @@ type run struct {
 func newRun(f *Fleet, members []*member) *run {
 	r := &run{
 		Fleet: f, members: members, byName: map[string]*member{}, owners: owners(f.Site, members),
-		status: map[string]Status{}, renewed: map[string]time.Time{}, loansFor: map[string][]*loan{},
+		status: map[string]Status{}, at: map[string]inventory.Stage{}, cut: map[string]int{},
+		renewed: map[string]time.Time{}, loansFor: map[string][]*loan{},
 	}
 	for _, m := range members {
 		r.byName[m.host.Name] = m
@@ -343,7 +351,7 @@ func (r *run) begin(ctx context.Context, approved bool) error {
 func (r *run) outcome() Outcome {
 	o := Outcome{Run: r.Run, Begun: r.begun}
 	for _, m := range r.members {
-		res := Result{Host: m.host.Name, Err: m.err, Report: m.report}
+		res := Result{Host: m.host.Name, Err: m.err, Report: m.report, Stage: r.at[m.host.Name], Cut: r.cut[m.host.Name]}
 		switch status, ok := r.status[m.host.Name]; {
 		case ok:
 			res.Status = status

@@ -29,6 +29,7 @@ func (r *run) stage(ctx context.Context, s inventory.Stage, belongs func(*member
 			r.fail(m, Skipped, err)
 			return
 		}
+		r.enter(m, s)
 		// A transaction that has begun is finished, whatever becomes of the
 		// terminal: half of one is what nobody wants.
 		changed, err := r.transact(context.WithoutCancel(ctx), m, s, gate)
@@ -47,6 +48,13 @@ func (r *run) stage(ctx context.Context, s inventory.Stage, belongs func(*member
 			r.fail(m, Failed, err)
 		}
 	})
+}
+
+// enter notes the stage that m is in.
+func (r *run) enter(m *member, s inventory.Stage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at[m.host.Name] = s
 }
 
 // mark takes m out of what comes next.
@@ -68,7 +76,10 @@ func (r *run) fail(m *member, status Status, err error) {
 	m.close()
 	m.mu.Unlock()
 	r.mark(m, status)
-	r.observe(Event{Host: m.host.Name, Phase: PhaseDone, Error: err.Error()})
+	r.mu.Lock()
+	at := r.at[m.host.Name]
+	r.mu.Unlock()
+	r.observe(Event{Host: m.host.Name, Stage: at, Phase: PhaseDone, Error: err.Error()})
 }
 
 // needs says why m must not change now: a NAT real server is never pointed at

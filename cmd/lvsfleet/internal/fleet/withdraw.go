@@ -55,6 +55,7 @@ func (r *run) lend(ctx context.Context, groups map[*member][]*entry) []*loan {
 // behind it.
 func (r *run) inForce(ctx context.Context, l *loan, gone bool) error {
 	m := l.dir
+	r.enter(m, inventory.Withdraw)
 	progress := r.progress(m.host.Name, inventory.Withdraw)
 	tx := agent.Transaction{
 		Run: r.Run, Who: r.Who, Continues: gone, ConfirmTimeout: r.confirm(m),
@@ -89,20 +90,27 @@ func (r *run) drain(ctx context.Context, loans []*loan) {
 	clock := r.clock()
 	end := clock.Now().Add(limit)
 	for {
-		left := 0
+		left := map[string]int{} // by real server
 		for _, l := range loans {
 			if r.failed.has(l.dir.host.Name) {
 				return // the batch ends
 			}
-			n, err := r.draining(ctx, l)
+			n, err := r.draining(ctx, l, left)
 			if err != nil {
 				return
 			}
 			r.observe(Event{Host: l.dir.host.Name, Stage: inventory.Withdraw, Phase: PhaseDrain, Connections: n})
-			left += n
 		}
 		rest := end.Sub(clock.Now())
-		if left == 0 || rest <= 0 || clock.Sleep(ctx, min(rest, drainPoll)) != nil {
+		if rest <= 0 {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			for name, n := range left {
+				r.cut[name] += n
+			}
+			return
+		}
+		if len(left) == 0 || clock.Sleep(ctx, min(rest, drainPoll)) != nil {
 			return
 		}
 	}
@@ -111,8 +119,9 @@ func (r *run) drain(ctx context.Context, loans []*loan) {
 // drainPoll is how often the connections are counted.
 const drainPoll = time.Second
 
-// draining counts the connections of the loan's entries.
-func (r *run) draining(ctx context.Context, l *loan) (int, error) {
+// draining counts the connections of the loan's entries, and adds them up by
+// real server.
+func (r *run) draining(ctx context.Context, l *loan, left map[string]int) (int, error) {
 	live, err := r.loanTable(ctx, l)
 	if err != nil {
 		return 0, err
@@ -120,7 +129,10 @@ func (r *run) draining(ctx context.Context, l *loan) (int, error) {
 	n := 0
 	for _, e := range l.entries {
 		if now, ok := live[entryKey{e.Service, e.Dest.DestKey}]; ok {
-			n += (&entry{Entry: now}).connections()
+			if c := (&entry{Entry: now}).connections(); c > 0 {
+				n += c
+				left[e.host] += c
+			}
 		}
 	}
 	return n, nil

@@ -1,0 +1,313 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/agent/lab"
+	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
+	"github.com/lvsfleet/lvsfleet/agent/remote"
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+)
+
+// A labFleet is the simulated fleet, whole: every byte goes over SSH.
+type labFleet struct {
+	t   *testing.T
+	lab *lab.Lab
+	dir string
+
+	mu     sync.Mutex
+	served map[ipvs.Key]bool
+	events []string // "STAGE PHASE HOST STEP" of what changes something
+	now    time.Time
+}
+
+// labSite is a director and a real server of each system.
+func labSite(method inventory.Method, gateway string, pool ...string) *inventory.Site {
+	h := func(name string, os inventory.OS, release, dev, addr string, roles ...string) *inventory.Host {
+		return &inventory.Host{
+			Name: name, OS: os, Release: release, Address: addr, Roles: roles, Connection: "ssh",
+			Gateway:    netip.MustParseAddr(gateway),
+			Interfaces: []inventory.Interface{{Device: dev, Addresses: []netip.Prefix{netip.MustParsePrefix(addr + "/24")}}},
+		}
+	}
+	role := func(name string) []string {
+		for _, p := range pool {
+			if p == name {
+				return []string{"web"}
+			}
+		}
+		return nil
+	}
+	lb := h("lb", inventory.Linux, "", "eth0", "192.168.0.254", "director")
+	lb.Gateway = netip.MustParseAddr("192.168.0.252")
+	return &inventory.Site{
+		Name: "t", Roles: []inventory.Role{{Name: "director"}, {Name: "web"}},
+		Hosts: []*inventory.Host{
+			lb,
+			h("rs160", inventory.Linux, "", "eth0", "192.168.0.160", role("rs160")...),
+			h("rs170", inventory.FreeBSD, "", "em0", "192.168.0.170", role("rs170")...),
+			h("rs180", inventory.Solaris, "5.10", "pcn0", "192.168.0.180", role("rs180")...),
+		},
+		Services: []*inventory.VirtualService{labService("http", "192.168.0.200", method)},
+		Rollout:  inventory.Rollout{Batch: []inventory.Share{{N: 1}, {N: 50, Percent: true}}, Drain: 30, OnFailure: "host", ConfirmTimeout: 60},
+	}
+}
+
+func labService(name, vip string, method inventory.Method) *inventory.VirtualService {
+	return &inventory.VirtualService{
+		Name: name, Director: "director", Pool: "web", Address: netip.MustParseAddr(vip),
+		Ports: []int{80}, Protocol: "tcp", Scheduler: "wlc", Method: method, Weight: 3,
+		TunnelPeer: netip.MustParseAddr("10.9.9.9"), VIP: inventory.Managed, Weights: inventory.Managed,
+	}
+}
+
+func (l *labFleet) Now() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now
+}
+
+// Sleep lets time pass: a connection of each entry without a weight ends.
+func (l *labFleet) Sleep(ctx context.Context, d time.Duration) error {
+	l.mu.Lock()
+	l.now = l.now.Add(d)
+	l.mu.Unlock()
+	l.entries(func(_ ipvs.Key, e *ipvs.Destination) {
+		if e.Weight == 0 && e.Active > 0 {
+			e.Active--
+		}
+	})
+	return ctx.Err()
+}
+
+func (l *labFleet) entries(f func(ipvs.Key, *ipvs.Destination)) {
+	m := l.lab.Machine("lb")
+	m.Locked(func() {
+		for i := range m.Net.IPVS {
+			for j := range m.Net.IPVS[i].Dests {
+				f(m.Net.IPVS[i].Key, &m.Net.IPVS[i].Dests[j])
+			}
+		}
+	})
+}
+
+func (l *labFleet) table() string {
+	var text string
+	m := l.lab.Machine("lb")
+	m.Locked(func() { text = ipvs.Format(ipvs.Sorted(m.Net.IPVS)) })
+	return text
+}
+
+// observe looks at the table whenever something happens.
+func (l *labFleet) observe(e Event) {
+	positive := map[ipvs.Key]int{}
+	weight := map[string]int{}
+	l.entries(func(k ipvs.Key, d *ipvs.Destination) {
+		if d.Weight > 0 {
+			positive[k]++
+		}
+		weight["rs"+d.Addr.String()[len("192.168.0."):]] += d.Weight
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k := range positive {
+		l.served[k] = true
+	}
+	for k := range l.served {
+		if positive[k] == 0 {
+			l.t.Errorf("%+v: nobody serves %s", e, k)
+		}
+	}
+	if e.Phase == "do" || e.Phase == PhaseDrain {
+		line := fmt.Sprintf("%s %s %s %s", e.Stage, e.Phase, e.Host, e.Step)
+		if e.Phase == PhaseDrain {
+			line = fmt.Sprintf("drain %d", e.Connections)
+		}
+		l.events = append(l.events, line)
+	}
+	if cut := e.Phase == "do" && e.Stage == inventory.Change && strings.HasPrefix(e.Step, "route:default"); cut && weight[e.Host] > 0 {
+		l.t.Errorf("%s: its route changes while it has weight %d", e.Host, weight[e.Host])
+	}
+}
+
+// run converges the lab, with nobody asked.
+func (l *labFleet) run(site *inventory.Site) (*Fleet, Outcome) {
+	l.t.Helper()
+	l.mu.Lock()
+	l.events = nil
+	l.mu.Unlock()
+	config, err := lab.Open(l.dir)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	d := &remote.Dialer{Agents: remote.LabAgents()}
+	f := &Fleet{
+		Site: site, Parallel: 4, Run: fmt.Sprintf("run-%d", l.now.UnixNano()), Who: "test", Clock: l, Observe: l.observe,
+		Dial: func(ctx context.Context, h *inventory.Host) (agent.Session, error) {
+			e := config.Hosts[h.Name]
+			return d.Dial(ctx, remote.Target{
+				Name: h.Name, OS: h.OS, Release: h.Release, Address: e.Address, Port: e.Port, User: e.User,
+				IdentityFiles: []string{config.IdentityFile}, KnownHosts: config.KnownHosts,
+			})
+		},
+	}
+	d.Renew = f.Renew
+	l.now = l.now.Add(time.Hour)
+	out, err := f.Converge(l.t.Context(), nil)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return f, out
+}
+
+// converge brings the lab to what the site says.
+func (l *labFleet) converge(site *inventory.Site) {
+	l.t.Helper()
+	f, out := l.run(site)
+	for _, r := range out.Results {
+		if r.Err != nil {
+			l.t.Errorf("%s is %s: %v", r.Host, r.Status, r.Err)
+		}
+	}
+	found, err := f.Survey(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for _, h := range found {
+		if h.Err != nil || h.Differs() {
+			l.t.Errorf("afterwards %s differs: %v\n%v", h.Host, h.Err, h.Report.Items)
+		}
+	}
+	rules, err := l.lab.Machine("lb").ReadFile(l.t.Context(), "/etc/sysconfig/ipvsadm")
+	if err != nil || strings.Contains(string(rules.Data), "-w 0") {
+		l.t.Errorf("the rules for the next boot: %v\n%s", err, rules.Data)
+	}
+}
+
+// happened says which of the events contain the words, in order.
+func (l *labFleet) happened(words ...string) bool {
+	i := 0
+	for _, e := range l.events {
+		if i < len(words) && strings.Contains(e, words[i]) {
+			i++
+		}
+	}
+	return i == len(words)
+}
+
+func rules(method string, hosts ...string) string {
+	text := "-A -t 192.168.0.200:80 -s wlc\n"
+	for _, h := range hosts {
+		text += "-a -t 192.168.0.200:80 -r 192.168.0." + strings.TrimPrefix(h, "rs") + ":80 " + method + " -w 3\n"
+	}
+	return text
+}
+
+func startLab(t *testing.T, site *inventory.Site) *labFleet {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "lab")
+	simulated, err := lab.Start(t.Context(), site, lab.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = simulated.Close() })
+	return &labFleet{t: t, lab: simulated, dir: dir, served: map[ipvs.Key]bool{}, now: time.Unix(1e9, 0)}
+}
+
+func TestASiteThatChangesInTheLab(t *testing.T) {
+	all := []string{"rs160", "rs170", "rs180"}
+	first := labSite(inventory.DR, "192.168.0.252", all...)
+	l := startLab(t, first)
+	active := func() {
+		l.entries(func(_ ipvs.Key, e *ipvs.Destination) { e.Active = 2 })
+	}
+	expect := func(want string) {
+		t.Helper()
+		if d := cmp.Diff(want, l.table()); d != "" {
+			t.Error(d)
+		}
+	}
+
+	l.converge(first)
+	expect(rules("-g", all...))
+	if l.happened("drain") {
+		t.Errorf("a first run drained: %q", l.events)
+	}
+
+	active()
+	l.converge(labSite(inventory.DR, "192.168.0.1", all...))
+	expect(rules("-g", all...))
+	for _, h := range all {
+		if !l.happened("withdraw do lb ipvs", "drain 2", "drain 1", "drain 0", "change do "+h+" route:default") {
+			t.Errorf("another gateway on %s: %q", h, l.events)
+		}
+	}
+
+	active()
+	two := labSite(inventory.DR, "192.168.0.1", all...)
+	two.Services = append(two.Services, labService("shop", "192.168.0.201", inventory.DR))
+	l.converge(two)
+	if l.happened("drain") || l.happened("withdraw") {
+		t.Errorf("a new VIP disturbed those of the others: %q", l.events)
+	}
+	expect(rules("-g", all...) + strings.ReplaceAll(rules("-g", all...), "192.168.0.200", "192.168.0.201"))
+	m := l.lab.Machine("lb")
+	m.Locked(func() { m.Net.IPVS = m.Net.IPVS[:1] }) // back to one service
+	l.served = map[ipvs.Key]bool{}
+
+	active()
+	l.converge(labSite(inventory.TUN, "192.168.0.1", all...))
+	expect(rules("-i", all...))
+	// FreeBSD and Solaris keep the VIP on lo0 and get a tunnel beside it, which
+	// disturbs nobody; on Linux it moves.
+	for _, h := range []string{"rs170", "rs180"} {
+		if !l.happened("change do "+h, "admit do lb ipvs", "withdraw do lb ipvs") {
+			t.Errorf("from dr to tun on %s: %q", h, l.events)
+		}
+	}
+	if !l.happened("withdraw do lb ipvs", "drain 2", "drain 0", "withdraw do lb ipvs", "change do rs160", "admit do lb ipvs") {
+		t.Errorf("from dr to tun on rs160: %q", l.events)
+	}
+
+	active()
+	l.converge(labSite(inventory.TUN, "192.168.0.1", "rs160", "rs180"))
+	expect(rules("-i", "rs160", "rs180"))
+	if !l.happened("withdraw do lb ipvs", "drain 2", "drain 0", "withdraw do lb ipvs") || l.happened("admit do") {
+		t.Errorf("one goes: %q", l.events)
+	}
+}
+
+// A real server's change fails over SSH: it is put back, and its weight too.
+func TestARealServerFailsInTheLab(t *testing.T) {
+	all := []string{"rs160", "rs170", "rs180"}
+	first := labSite(inventory.DR, "192.168.0.252", all...)
+	l := startLab(t, first)
+	l.converge(first)
+	l.lab.Machine("rs160").Fail("ip", sim.Fault{Args: []string{"addr", "add"}, Exit: 2, Stderr: "RTNETLINK answers: Operation not permitted\n"})
+	tun := labSite(inventory.TUN, "192.168.0.252", all...)
+	tun.Rollout.MaxFailures = 1
+	_, out := l.run(tun)
+	want := map[string]Status{"lb": Changed, "rs160": Failed, "rs170": Changed, "rs180": Changed}
+	if d := cmp.Diff(want, statuses(out)); d != "" {
+		t.Error(d)
+	}
+	table := l.table()
+	for _, line := range []string{"160:80 -g -w 3", "170:80 -i -w 3", "180:80 -i -w 3"} {
+		if !strings.Contains(table, line) {
+			t.Errorf("%q is not in the table:\n%s", line, table)
+		}
+	}
+	l.lab.Machine("rs160").Mend()
+	l.converge(tun)
+}
