@@ -98,7 +98,8 @@ func (f *Fleet) Converge(ctx context.Context, approve func([]Finding) (asked boo
 	outages := r.foresee(pending)
 	r.lendFor(pending)
 	if len(outages) > 0 && !f.AllowOutage {
-		return r.outcome(), r.refuseOutages(outages)
+		err := r.refuseOutages(outages)
+		return r.outcome(), err
 	}
 	found := findings(members)
 	for i := range found {

@@ -438,6 +438,11 @@ func TestASoleRealServerNeedsConsent(t *testing.T) {
 	if want := "outage: while rs1 changes, nobody else serves TCP 192.0.2.1:80 on lb1, TCP 192.0.2.1:80 on lb2 (--allow-outage agrees to it)"; o.Error() != want {
 		t.Errorf("told: %s", o)
 	}
+	for _, res := range out.Results {
+		if (res.Err != nil) != (res.Host == "rs1") {
+			t.Errorf("%s: %v", res.Host, res.Err)
+		}
+	}
 	for _, l := range w.log {
 		if strings.HasPrefix(l, "begin") {
 			t.Errorf("did %q", l)
