@@ -196,6 +196,9 @@ func (e *Engine) proveJournaled(ctx context.Context, j *journal.Journal, plan *v
 		if err := j.Live(ctx, s.Name, s.Change); err != nil {
 			return err
 		}
+		if err := e.mine(ctx); err != nil {
+			return err
+		}
 		for _, op := range s.Change.Do {
 			if err := e.do(ctx, op); err != nil {
 				return &StepError{Phase: "do", Step: s.Name, Err: err}

@@ -226,7 +226,10 @@ func lookAlone(ctx context.Context, h host.Host, c Check) (Result, error) {
 	case !held && !c.Required:
 		return NotProvable(fmt.Sprintf("this director does not hold %s now; %s answers for it on %s", c.Addr, mac, c.Dev)), nil
 	}
-	return Result{Status: Broken, Detail: fmt.Sprintf("%s answers for %s on %s, and is not the director", mac, c.Addr, c.Dev)}, nil
+	return Result{
+		Status: Broken, MAC: mac,
+		Detail: fmt.Sprintf("%s answers for %s on %s, and is not the director", mac, c.Addr, c.Dev),
+	}, nil
 }
 
 // dialTimeout is what an answer may take: the first packet of a connection is
@@ -246,7 +249,7 @@ func lookReach(ctx context.Context, h host.Host, c Check) (Result, error) {
 		if mac == "" {
 			return Result{Status: Broken, Detail: fmt.Sprintf("nobody answers for %s on %s", c.Addr, c.Dev)}, nil
 		}
-		return Result{Status: Proven, Detail: fmt.Sprintf("%s is at %s on %s", c.Addr, mac, c.Dev)}, nil
+		return Result{Status: Proven, MAC: mac, Detail: fmt.Sprintf("%s is at %s on %s", c.Addr, mac, c.Dev)}, nil
 	}
 	d, ok := DialerOf(h)
 	if !ok {

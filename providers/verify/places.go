@@ -123,6 +123,8 @@ func (d *deriver) real(dir *inventory.Host, svc *inventory.VirtualService, s *in
 	path.Source = source(dir, rs, r, vip)
 	path.SourceDev = holder(dir, path.Source)
 	switch {
+	case !svc.Proof:
+		path.Why = "proof = false: the service wants none"
 	case local:
 		path.Why = "the director is a real server of its own: nothing leaves it"
 	case s.FWMark != 0:
@@ -155,10 +157,7 @@ func (d *deriver) real(dir *inventory.Host, svc *inventory.VirtualService, s *in
 			}
 		}
 	}
-	if svc.Proof {
-		list = append(list, d.once(path))
-	}
-	return list
+	return append(list, d.once(path))
 }
 
 func (d *deriver) natGateways(host string, v6 bool) []netip.Addr {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
@@ -61,16 +60,15 @@ func PlanProof(ctx context.Context, h host.Host, checks []Check) (*Proof, error)
 	settings := map[string]bool{}
 	var keys []string
 	for i, c := range checks {
-		p.Results[i].Admitted = admitted(have, c)
 		held, routed, err := Holds(ctx, h, c.Addr)
 		switch {
 		case errors.Is(err, host.ErrLost) || ctx.Err() != nil:
 			return nil, err
 		case err != nil:
-			p.fail(i, NotProvable(err.Error()))
+			p.Results[i] = NotProvable(err.Error())
 			continue
 		case !routed:
-			p.fail(i, NotProvable(fmt.Sprintf("the director has no route to %s", c.Addr)))
+			p.Results[i] = NotProvable(fmt.Sprintf("the director has no route to %s", c.Addr))
 			continue
 		}
 		if held && c.Method != ipvs.NAT && c.Addr.Is4() {
@@ -114,11 +112,6 @@ func PlanProof(ctx context.Context, h host.Host, checks []Check) (*Proof, error)
 // separator (sysctl(8)).
 func acceptLocal(dev string) string { return "net/ipv4/conf/" + dev + "/accept_local" }
 
-func (p *Proof) fail(i int, r Result) {
-	r.Admitted = p.Results[i].Admitted
-	p.Results[i] = r
-}
-
 // edits are those of one proof.
 func (p *Proof) edits(c Check, mark uint32) []ipvs.Edit {
 	s := ipvs.Service{Key: ipvs.Key{Mark: mark, V6: c.IPv6}, Scheduler: c.Scheduler}
@@ -128,29 +121,13 @@ func (p *Proof) edits(c Check, mark uint32) []ipvs.Edit {
 	}
 }
 
-// admitted says whether clients are sent by the path now.
-func admitted(have []ipvs.Service, c Check) bool {
-	key := ipvs.Key{Protocol: c.Protocol, Addr: c.Addr, Port: uint16(c.Port)}
-	return slices.ContainsFunc(have, func(s ipvs.Service) bool {
-		return s.Key == key && slices.ContainsFunc(s.Dests, func(d ipvs.Destination) bool {
-			return d.DestKey == c.Real && d.Method == c.Method && d.Weight > 0
-		})
-	})
-}
-
 // Try connects by the i-th path, for which everything has been made.
 func (p *Proof) Try(ctx context.Context, d Dialer, i int) Result {
 	c := p.checks[i]
-	r := try(ctx, d, c, p.marks[i])
-	r.Admitted = p.Results[i].Admitted
-	return r
-}
-
-func try(ctx context.Context, d Dialer, c Check, mark uint32) Result {
 	to := netip.AddrPortFrom(c.Addr, uint16(c.Port))
 	how := strings.ToUpper(string(c.Method))
 	a, err := d.Dial(ctx, Dial{
-		Protocol: c.Protocol, From: c.Source, To: to, Mark: mark,
+		Protocol: c.Protocol, From: c.Source, To: to, Mark: p.marks[i],
 		Send: c.Send, Expect: c.Expect, Timeout: dialTimeout,
 	})
 	if err != nil {

@@ -94,8 +94,8 @@ func (s Status) rank() int {
 type Result struct {
 	Status Status `json:"status"`
 	Detail string `json:"detail"` // a sentence
-	// Admitted, of a Path: the director's table sends clients by it now.
-	Admitted bool `json:"admitted,omitempty"`
+	// MAC is the link-layer address of who answered (Alone, Reach).
+	MAC string `json:"mac,omitempty"`
 }
 
 // NotProvable is the Result of a check of which nothing can be known.

@@ -72,7 +72,7 @@ func New(spec sim.Spec) *sim.Machine {
 		m.Commands[name] = c
 	}
 	m.Free = unix.Free()
-	m.Free["arping"] = arping
+	m.Free["arping"], m.Free["ping"] = arping, ping
 	m.Loader = unix.Load
 	m.Locked(func() { m.Boot(m) })
 	return m
