@@ -34,7 +34,8 @@ inventory's rollout block), and no service is left without a real server unless
 --allow-outage agrees to it.
 ` + exitHelp + `  0  the fleet is as the inventory says, changed or not
   1  an error, or declined: nothing was changed
-  3  a host failed and was rolled back; the others were finished
+  3  a host failed and was rolled back, or Ctrl-C ended the run; what had begun
+     was finished
   4  a host failed, and its rollback is not complete`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -187,6 +188,10 @@ func outcomeError(out fleet.Outcome) error {
 			return errIncomplete
 		case fleet.Failed, fleet.Partly:
 			err = errRolledBack
+		case fleet.Skipped:
+			if errors.Is(r.Err, context.Canceled) { // Ctrl-C came first
+				err = errRolledBack
+			}
 		}
 	}
 	return err

@@ -288,6 +288,30 @@ func TestASiteThatChangesInTheLab(t *testing.T) {
 	}
 }
 
+// An old director has no agent: its table is read and edited by ipvsadm. Clients
+// that are bound to a real server count as much as connections.
+func TestADirectorWithoutAnAgentDrainsInTheLab(t *testing.T) {
+	old := func(gateway string) *inventory.Site {
+		s := labSite(inventory.DR, gateway, "rs160", "rs170")
+		s.Hosts[0].Release = "2.6.15"
+		s.Services[0].PersistenceTimeout = 300
+		return s
+	}
+	l := startLab(t, old("192.168.0.252"))
+	l.converge(old("192.168.0.252"))
+	l.entries(func(_ ipvs.Key, e *ipvs.Destination) { e.Active, e.Inactive, e.Persistent = 1, 50, 7 })
+	l.converge(old("192.168.0.1"))
+	if !l.happened("withdraw do lb ipvs", "drain 8", "drain 7", "change do rs160 route:default", "change do rs170 route:default") {
+		t.Errorf("%q", l.events)
+	}
+	if l.happened("drain 0") {
+		t.Errorf("a drain ended although clients were bound: %q", l.events)
+	}
+	if text := l.table(); strings.Count(text, "-w 3") != 2 {
+		t.Error(text)
+	}
+}
+
 // A real server's change fails over SSH: it is put back, and its weight too.
 func TestARealServerFailsInTheLab(t *testing.T) {
 	all := []string{"rs160", "rs170", "rs180"}
