@@ -9,6 +9,7 @@ import (
 // What a command's error means to the shell. Everything else is 1.
 var (
 	errDiffers    = errors.New("the fleet differs from the inventory")     // 2
+	errBroken     = errors.New("the cluster is broken")                    // 2
 	errRolledBack = errors.New("failed, and was rolled back")              // 3
 	errIncomplete = errors.New("failed, and the rollback is not complete") // 4
 	// errReported is an error that the user has been told of in full.
@@ -21,7 +22,7 @@ func exitStatus(err error, w io.Writer) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, errDiffers):
+	case errors.Is(err, errDiffers), errors.Is(err, errBroken):
 		return 2
 	case errors.Is(err, errRolledBack):
 		return 3

@@ -1,13 +1,14 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/lvsfleet/lvsfleet/agent"
-	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/verify"
 )
 
@@ -70,11 +71,14 @@ func (f *Fleet) verifyHost(ctx context.Context, w hostChecks) ([]verify.Result, 
 	return results, errors.Join(err, session.Close())
 }
 
+// errNoVerifier is a session that cannot verify.
+var errNoVerifier = errors.New("this session cannot verify")
+
 // ask does the checks over a session.
 func (f *Fleet) ask(ctx context.Context, session agent.Session, w hostChecks) ([]verify.Result, error) {
 	verifier, ok := session.(agent.Verifier)
 	if !ok {
-		return nil, fmt.Errorf("verify %s: this session cannot", w.host)
+		return nil, fmt.Errorf("verify %s: %w", w.host, errNoVerifier)
 	}
 	v := agent.Verification{Run: f.Run, Who: f.Who}
 	for _, c := range w.checks {
@@ -119,7 +123,9 @@ func (f *Fleet) places() []verify.Place {
 }
 
 // evidence collects what was found, by check.
-type evidence struct{ found map[*verify.Check]verify.Result }
+type evidence struct {
+	found map[*verify.Check]verify.Result
+}
 
 func newEvidence() *evidence { return &evidence{found: map[*verify.Check]verify.Result{}} }
 
@@ -202,16 +208,7 @@ func Others(verdicts []Verdict, mac string) string {
 	return ""
 }
 
-// admitted says whether a director's table sends clients to the place now.
-func admitted(p verify.Place, table []agent.Entry) bool {
-	for _, e := range table {
-		same := e.Service.Mark == p.FWMark
-		if p.FWMark == 0 {
-			same = e.Service.Mark == 0 && e.Service.Protocol == p.Protocol && e.Service.Addr == p.Addr && int(e.Service.Port) == p.Port
-		}
-		if same && e.Dest.Weight > 0 && e.Dest.Addr == real(p) {
-			return true
-		}
-	}
-	return false
+func sortedFindings(list []Finding) []Finding {
+	slices.SortFunc(list, func(a, b Finding) int { return cmp.Compare(a.Host, b.Host) })
+	return list
 }
