@@ -17,6 +17,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/agent/remote"
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 )
 
@@ -195,6 +196,16 @@ func (l *labFleet) converge(site *inventory.Site) {
 	}
 }
 
+// damage runs a command on each of the hosts.
+func (l *labFleet) damage(commands map[string]string) {
+	l.t.Helper()
+	for name, c := range commands {
+		if _, err := l.lab.Machine(name).Run(l.t.Context(), host.Cmd{Argv: strings.Fields(c)}); err != nil {
+			l.t.Fatalf("%s: %v", name, err)
+		}
+	}
+}
+
 // happened says which of the events contain the words, in order.
 func (l *labFleet) happened(words ...string) bool {
 	i := 0
@@ -254,6 +265,19 @@ func TestASiteThatChangesInTheLab(t *testing.T) {
 		}
 	}
 
+	// What is broken on each system is known for what it is to the clients.
+	l.damage(map[string]string{
+		"rs160": "ip addr del 192.168.0.200/32 dev lo",
+		"rs170": "ifconfig lo0 inet 192.168.0.200 -alias",
+		"rs180": "ifconfig lo0 removeif 192.168.0.200",
+	})
+	l.converge(labSite(inventory.DR, "192.168.0.1", all...))
+	for _, h := range all {
+		if !l.happened("withdraw do lb ipvs", "drain 0", "change do "+h) {
+			t.Errorf("a VIP was mended on %s: %q", h, l.events)
+		}
+	}
+
 	active()
 	two := labSite(inventory.DR, "192.168.0.1", all...)
 	two.Services = append(two.Services, labService("shop", "192.168.0.201", inventory.DR))
@@ -278,6 +302,18 @@ func TestASiteThatChangesInTheLab(t *testing.T) {
 	}
 	if !l.happened("withdraw do lb ipvs", "drain 2", "drain 0", "withdraw do lb ipvs", "change do rs160", "admit do lb ipvs") {
 		t.Errorf("from dr to tun on rs160: %q", l.events)
+	}
+
+	l.damage(map[string]string{
+		"rs160": "ip link set tunl0 down",
+		"rs170": "ifconfig gif0 down",
+		"rs180": "ifconfig ip.tun0 unplumb",
+	})
+	l.converge(labSite(inventory.TUN, "192.168.0.1", all...))
+	for _, h := range all {
+		if !l.happened("withdraw do lb ipvs", "drain 0", "change do "+h) {
+			t.Errorf("a tunnel was mended on %s: %q", h, l.events)
+		}
 	}
 
 	active()
