@@ -130,6 +130,8 @@ func (r *run) stages(ctx context.Context, pending []*member) {
 	for _, m := range pending {
 		r.waiting.add(m.host.Name)
 	}
+	r.proofs = r.newProver()
+	r.proofs.before(ctx)
 	r.stage(ctx, inventory.Prepare, func(m *member) bool { return m.director() && m.changes() }, nil)
 	r.stage(ctx, inventory.Change, func(m *member) bool { return !m.director() && !r.waiting.has(m.host.Name) }, nil)
 	r.admit(ctx)
@@ -148,6 +150,8 @@ type run struct {
 	done    hostSet // hosts whose transaction changed something
 	waiting hostSet // real servers that serve somebody and are still to change
 	broken  hostSet // hosts that could not be put back wholly
+
+	proofs *prover
 
 	lostMu  sync.Mutex // held while a director is found to be lost
 	mu      sync.Mutex

@@ -136,10 +136,23 @@ func (r *run) transact(ctx context.Context, m *member, s inventory.Stage, gate f
 	if err := m.session.Apply(ctx, progress); err != nil {
 		return false, fmt.Errorf("change %s: %w", name, err)
 	}
+	if !m.director() {
+		gate = both(func(ctx context.Context) error { return r.proofs.prove(ctx, m) }, gate)
+	}
 	if err := r.commit(ctx, m, report, gate, progress); err != nil {
 		return false, err
 	}
 	return true, nil
+}
+
+// both gates must let a host pass, a first; b may be none.
+func both(a, b func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := a(ctx); err != nil || b == nil {
+			return err
+		}
+		return b(ctx)
+	}
 }
 
 // commitTimeout bounds the fresh login and the renames behind it.
