@@ -31,6 +31,7 @@ type labFleet struct {
 	served map[ipvs.Key]bool
 	events []string // "STAGE PHASE HOST STEP" of what changes something
 	now    time.Time
+	asleep func() // called in every Sleep of a drain; nil: nothing
 }
 
 // labSite is a director and a real server of each system.
@@ -84,6 +85,9 @@ func (l *labFleet) Sleep(ctx context.Context, d time.Duration) error {
 	l.mu.Lock()
 	l.now = l.now.Add(d)
 	l.mu.Unlock()
+	if l.asleep != nil {
+		l.asleep()
+	}
 	l.entries(func(_ ipvs.Key, e *ipvs.Destination) {
 		if e.Weight == 0 && e.Active > 0 {
 			e.Active--
@@ -346,6 +350,39 @@ func TestADirectorWithoutAnAgentDrainsInTheLab(t *testing.T) {
 	if text := l.table(); strings.Count(text, "-w 3") != 2 {
 		t.Error(text)
 	}
+}
+
+// The line to the director is cut in mid-drain: it gives the weight back by
+// itself, and nobody has been changed.
+func TestADirectorThatVanishesInMidDrainGivesBackInTheLab(t *testing.T) {
+	all := []string{"rs160", "rs170", "rs180"}
+	l := startLab(t, labSite(inventory.DR, "192.168.0.252", all...))
+	l.converge(labSite(inventory.DR, "192.168.0.252", all...))
+	l.entries(func(_ ipvs.Key, e *ipvs.Destination) { e.Active = 9 })
+	seen := ""
+	l.asleep = func() {
+		seen = l.table()
+		l.lab.Vanish("lb")
+		l.lab.SetFaults("lb", lab.Faults{})
+	}
+	_, out := l.run(labSite(inventory.DR, "192.168.0.1", all...))
+	l.asleep = nil
+	if strings.Count(seen, "-w 0") != 1 {
+		t.Errorf("in mid-drain:\n%s", seen)
+	}
+	want := map[string]Status{"lb": Incomplete, "rs160": Skipped, "rs170": Skipped, "rs180": Skipped}
+	if d := cmp.Diff(want, statuses(out)); d != "" {
+		t.Error(d)
+	}
+	if l.happened("change do") {
+		t.Errorf("changed: %q", l.events)
+	}
+	for end := time.Now().Add(20 * time.Second); strings.Contains(l.table(), "-w 0"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not given back:\n%s", l.table())
+		}
+	}
+	l.converge(labSite(inventory.DR, "192.168.0.1", all...))
 }
 
 // A real server's change fails over SSH: it is put back, and its weight too.
