@@ -84,12 +84,13 @@ func (l *Lab) start(site *inventory.Site, o Options) error {
 		m := newMachine(*h, o.Base[h.Name])
 		m.Listeners = listeners(site, h)
 		l.world.add(m)
-		s, err := newServer(l, m)
+		user := loginOf(h)
+		s, err := newServer(l, m, user)
 		if err != nil {
 			return fmt.Errorf("host %s: %w", h.Name, err)
 		}
 		l.servers[h.Name] = s
-		l.config.Hosts[h.Name] = Endpoint{Address: "127.0.0.1", Port: s.port, User: "root"}
+		l.config.Hosts[h.Name] = Endpoint{Address: "127.0.0.1", Port: s.port, User: user}
 		at := fmt.Sprintf("[127.0.0.1]:%d", s.port)
 		l.known = append(l.known, knownhosts.Line([]string{at}, s.hostKey)+"\n"...)
 	}
@@ -101,6 +102,15 @@ func (l *Lab) start(site *inventory.Site, o Options) error {
 		return nil
 	}
 	return l.config.write(l.dir, pemText, l.known)
+}
+
+// loginOf is who logs in to a host: root, but where the inventory says how its
+// user becomes root, that user, who can do no more than on a real host.
+func loginOf(h *inventory.Host) string {
+	if h.Become == "" || h.SSH.User == "" {
+		return "root"
+	}
+	return h.SSH.User
 }
 
 // newKey makes an ed25519 key and its file.

@@ -25,13 +25,14 @@ type server struct {
 	port     int
 	hostKey  ssh.PublicKey
 	config   *ssh.ServerConfig
+	user     string // who logs in; nobody else may
 
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
 	faults Faults
 }
 
-func newServer(l *Lab, m *sim.Machine) (*server, error) {
+func newServer(l *Lab, m *sim.Machine, user string) (*server, error) {
 	key, _, err := newKey(m.Name)
 	if err != nil {
 		return nil, err
@@ -40,12 +41,12 @@ func newServer(l *Lab, m *sim.Machine) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{l: l, m: m, listener: listener, hostKey: key.PublicKey(), conns: map[net.Conn]bool{}}
+	s := &server{l: l, m: m, user: user, listener: listener, hostKey: key.PublicKey(), conns: map[net.Conn]bool{}}
 	s.port = listener.Addr().(*net.TCPAddr).Port
 	allowed := string(l.signer.PublicKey().Marshal())
 	s.config = &ssh.ServerConfig{
 		PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-			if s.fault().RefuseLogins || c.User() != "root" || string(key.Marshal()) != allowed {
+			if s.fault().RefuseLogins || c.User() != s.user || string(key.Marshal()) != allowed {
 				return nil, errors.New("permission denied")
 			}
 			return nil, nil
@@ -120,6 +121,10 @@ func (s *server) serve(conn net.Conn) {
 
 // session serves one channel: one command, one shell or one SFTP.
 func (s *server) session(ch ssh.Channel, reqs <-chan *ssh.Request) {
+	uid := 0
+	if s.user != "root" {
+		uid = plainUser
+	}
 	started := false
 	for req := range reqs {
 		var run func()
@@ -128,14 +133,14 @@ func (s *server) session(ch ssh.Channel, reqs <-chan *ssh.Request) {
 		case req.Type == "exec":
 			var payload struct{ Command string }
 			if ssh.Unmarshal(req.Payload, &payload) == nil {
-				run = func() { s.exec(ch, s.shell(), "-c", payload.Command) }
+				run = func() { s.exec(ch, uid, s.shell(), "-c", payload.Command) }
 			}
 		case req.Type == "shell":
-			run = func() { s.exec(ch, s.shell()) }
+			run = func() { s.exec(ch, uid, s.shell()) }
 		case req.Type == "subsystem":
 			var payload struct{ Name string }
 			if ssh.Unmarshal(req.Payload, &payload) == nil && payload.Name == "sftp" {
-				run = func() { s.sftp(ch) }
+				run = func() { s.sftp(ch, uid) }
 			}
 		}
 		if req.WantReply {
@@ -151,6 +156,16 @@ func (s *server) session(ch ssh.Channel, reqs <-chan *ssh.Request) {
 	}
 }
 
+// plainUser is the number of a user who is not root.
+const plainUser = 1000
+
+func home(uid int) string {
+	if uid != 0 {
+		return "/"
+	}
+	return "/root"
+}
+
 func (s *server) shell() string {
 	if s.m.Shell != "" {
 		return s.m.Shell
@@ -161,11 +176,11 @@ func (s *server) shell() string {
 // exec runs a command of the machine on the channel. A connection that breaks
 // ends the command's streams and not the command, as a server without a
 // terminal does. When it rebooted the machine, every connection ends with it.
-func (s *server) exec(ch ssh.Channel, argv ...string) {
+func (s *server) exec(ch ssh.Channel, uid int, argv ...string) {
 	defer ch.Close()
 	boots := s.m.Boots()
 	status := s.m.Exec(&sim.Call{
-		Context: s.l.ctx, Argv: argv, Dir: "/root",
+		Context: sim.AsUser(s.l.ctx, uid), Argv: argv, Dir: home(uid),
 		Stdin: ch, Stdout: ch, Stderr: ch.Stderr(),
 	})
 	if status == agentKilled {

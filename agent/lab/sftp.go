@@ -15,23 +15,27 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host"
 )
 
-func (s *server) sftp(ch ssh.Channel) {
+func (s *server) sftp(ch ssh.Channel, uid int) {
 	defer ch.Close()
-	ServeSFTP(s.m, ch)
+	serveSFTP(files{s.m, uid}, ch)
 	_, _ = ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{}))
 }
 
 // ServeSFTP serves the file system of m, as the SFTP server of its system
-// would, until the client goes.
-func ServeSFTP(m *sim.Machine, rw io.ReadWriteCloser) {
-	h := files{m}
-	wire := newExtensions(rw, runsAgents(m.Identity))
+// would for root, until the client goes.
+func ServeSFTP(m *sim.Machine, rw io.ReadWriteCloser) { serveSFTP(files{m: m}, rw) }
+
+func serveSFTP(h files, rw io.ReadWriteCloser) {
+	wire := newExtensions(rw, runsAgents(h.m.Identity))
 	srv := sftp.NewRequestServer(wire, sftp.Handlers{FileGet: h, FilePut: h, FileCmd: h, FileList: h}, sftp.WithStartDirectory("/root"))
 	_ = srv.Serve() // it ends when the client goes
 }
 
-// files serves a machine's file system.
-type files struct{ m *sim.Machine }
+// files serves a machine's file system to one of its users.
+type files struct {
+	m   *sim.Machine
+	uid int
+}
 
 func (h files) do(a sim.Access, f func(*sim.FS) error) (err error) {
 	if h.m.Watch != nil {
@@ -39,7 +43,7 @@ func (h files) do(a sim.Access, f func(*sim.FS) error) (err error) {
 			return err
 		}
 	}
-	h.m.Locked(func() { err = f(h.m.FS) })
+	h.m.Locked(func() { h.m.FS.AccessAs(h.uid, func() { err = f(h.m.FS) }) })
 	return err
 }
 

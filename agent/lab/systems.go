@@ -7,6 +7,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/agent/lab/linux"
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/agent/lab/solaris"
+	"github.com/lvsfleet/lvsfleet/agent/lab/unix"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 )
@@ -23,6 +24,15 @@ const (
 // newMachine makes the machine of h and boots it. A Solaris of release 5.11 is
 // illumos; Oracle's is not simulated.
 func newMachine(h inventory.Host, base map[string]host.File) *sim.Machine {
+	m := systemOf(h, base)
+	m.Common = unix.Common
+	if h.Become != "" {
+		m.Free[h.Become] = unix.Become(h.Become)
+	}
+	return m
+}
+
+func systemOf(h inventory.Host, base map[string]host.File) *sim.Machine {
 	spec := sim.Spec{Name: h.Name, OS: h.OS, Release: h.Release, Interfaces: h.Interfaces, Base: base}
 	switch h.OS {
 	case inventory.FreeBSD:

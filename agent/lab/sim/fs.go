@@ -24,6 +24,8 @@ type FS struct {
 	// Live gives the text of files that a kernel makes up when they are read
 	// (/proc), which no listing shows; nil: there are none.
 	Live func(p string) (text string, ok bool)
+
+	user int // who has it (AccessAs); 0: root
 }
 
 // NewFS makes an empty file system.
@@ -42,6 +44,9 @@ func (f *FS) resolve(p string, last bool) (string, error) {
 	at := "/"
 	for hops := 0; len(rest) > 0 && rest[0] != ""; {
 		next := path.Join(at, rest[0])
+		if dir := f.nodes[at]; dir != nil && dir.Mode.IsDir() && !f.may(dir, 1) {
+			return "", perr("open", p, fs.ErrPermission)
+		}
 		n := f.nodes[next]
 		if n != nil && n.Mode&fs.ModeSymlink != 0 && (last || len(rest) > 1) {
 			if hops++; hops > 20 {
@@ -77,6 +82,9 @@ func (f *FS) ReadFile(p string) (host.File, error) {
 	}
 	if n.Mode.IsDir() {
 		return host.File{}, perr("read", p, syscall.EISDIR)
+	}
+	if !f.may(n, 4) {
+		return host.File{}, perr("open", p, fs.ErrPermission)
 	}
 	c := *n
 	c.Path, c.Data = at, slices.Clone(n.Data)
@@ -115,6 +123,9 @@ func (f *FS) ReadDir(p string) ([]host.Entry, error) {
 	}
 	if !n.Mode.IsDir() {
 		return nil, perr("readdir", p, syscall.ENOTDIR)
+	}
+	if !f.may(n, 4) {
+		return nil, perr("open", p, fs.ErrPermission)
 	}
 	var list []host.Entry
 	for name, c := range f.nodes {
@@ -158,7 +169,13 @@ func (f *FS) Write(p string, n host.File) error {
 	} else if !dir.Mode.IsDir() {
 		return perr("open", p, syscall.ENOTDIR)
 	}
+	if err := f.mayName("open", at); err != nil {
+		return err
+	}
 	n.Path, n.Data = "", slices.Clone(n.Data)
+	if f.user != 0 {
+		n.UID, n.GID = f.user, f.user
+	}
 	f.nodes[at] = &n
 	return nil
 }
@@ -174,6 +191,9 @@ func (f *FS) Rename(from, to string) error {
 	}
 	dst, err := f.resolve(to, false)
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.mayName("rename", src), f.mayName("rename", dst)); err != nil {
 		return err
 	}
 	n := f.nodes[src]
@@ -212,6 +232,9 @@ func (f *FS) Remove(p string) error {
 	n := f.nodes[at]
 	if n == nil {
 		return nil
+	}
+	if err := f.mayName("remove", at); err != nil {
+		return err
 	}
 	if n.Mode.IsDir() {
 		for name := range f.nodes {
@@ -292,7 +315,7 @@ func (f *FS) Walk(dir string, visit func(p string, n host.File)) {
 // below it.
 func (f *FS) RemoveAll(p string) {
 	at, err := f.resolve(p, false)
-	if err != nil {
+	if err != nil || f.mayName("remove", at) != nil {
 		return
 	}
 	for name := range f.nodes {
@@ -341,6 +364,9 @@ func (f *FS) attr(op, p string, set func(*host.File)) error {
 	if n == nil {
 		return perr(op, p, fs.ErrNotExist)
 	}
+	if f.user != 0 && (op == "chown" || op == "chmod" && n.UID != f.user || !f.may(n, 2)) {
+		return perr(op, p, fs.ErrPermission)
+	}
 	set(n)
 	return nil
 }
@@ -365,11 +391,17 @@ func (f *FS) Store(p string, mode fs.FileMode, data []byte, appendTo bool) error
 		} else if !dir.Mode.IsDir() {
 			return perr("open", p, syscall.ENOTDIR)
 		}
+		if err := f.mayName("open", at); err != nil {
+			return err
+		}
 		if f.Full && len(data) > 0 {
 			return perr("write", p, syscall.ENOSPC)
 		}
-		f.nodes[at] = &host.File{Mode: mode.Perm(), Data: slices.Clone(data)}
+		f.nodes[at] = &host.File{Mode: mode.Perm(), UID: f.user, GID: f.user, Data: slices.Clone(data)}
 		return nil
+	}
+	if !f.may(n, 2) {
+		return perr("open", p, fs.ErrPermission)
 	}
 	if f.Full && len(data) > 0 {
 		return perr("write", p, syscall.ENOSPC)

@@ -6,8 +6,10 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -87,6 +89,10 @@ type Machine struct {
 	Watch func(Access) error
 	// Clock is what guards and sleep(1) go by; nil: the real one.
 	Clock host.Clock
+	// Common says which commands a user who is not root may run; nil: none.
+	Common func(name string) bool
+	// Privilege is how such a user becomes root.
+	Privilege Privilege
 	// Life is the context of what outlives a login; nil: it never ends.
 	Life context.Context
 
@@ -208,19 +214,22 @@ func (m *Machine) Exec(c *Call) int {
 			return f.Exit
 		}
 	}
-	if file, ok := m.program(c.Argv[0]); ok {
+	if file, ok := m.program(c); ok {
 		if file.Mode.IsDir() || file.Mode.Perm()&0o111 == 0 || m.Loader == nil {
 			fmt.Fprintf(c.Stderr, "%s: Permission denied\n", c.Argv[0])
 			return 126
 		}
 		return m.Loader(m, c, file)
 	}
-	if free, ok := m.Free[name]; ok {
-		return free(m, c)
-	}
+	free, isFree := m.Free[name]
 	cmd, ok := m.Commands[name]
-	if !ok {
+	switch {
+	case !ok && !isFree:
 		return notFound(c)
+	case !m.permitted(c, name):
+		return 1
+	case isFree:
+		return free(m, c)
 	}
 	return guarded(&m.mu, m, cmd, c)
 }
@@ -230,11 +239,14 @@ func (m *Machine) Exec(c *Call) int {
 func guarded(mu sync.Locker, m *Machine, cmd Command, c *Call) int {
 	var late delayed
 	inner := *c
-	inner.Stdin = &unlocking{mu: mu, r: c.Stdin}
+	inner.Stdin = &unlocking{mu: mu, m: m, r: c.Stdin}
 	inner.Stdout, inner.Stderr = late.to(c.Stdout), late.to(c.Stderr)
 	exit := func() int {
 		mu.Lock()
 		defer mu.Unlock()
+		before := m.FS.user
+		m.FS.user = c.UID()
+		defer func() { m.FS.user = before }()
 		return cmd(m, &inner)
 	}()
 	late.flush()
@@ -247,12 +259,16 @@ func guarded(mu sync.Locker, m *Machine, cmd Command, c *Call) int {
 type Scope struct {
 	M    *Machine
 	held bool
+	user int
 	mu   sync.Mutex
 }
 
 // Scope gives a Scope; held says that the machine's lock is held already and
 // stays so while the Scope is used.
 func (m *Machine) Scope(held bool) *Scope { return &Scope{M: m, held: held} }
+
+// ScopeOf gives the Scope of the user who calls c.
+func (m *Machine) ScopeOf(c *Call) *Scope { return &Scope{M: m, user: c.UID()} }
 
 // Held says whether the lock was held already.
 func (s *Scope) Held() bool { return s.held }
@@ -273,7 +289,7 @@ func (s *Scope) Exec(c *Call) int {
 // Locked runs f with the machine to itself.
 func (s *Scope) Locked(f func()) {
 	if !s.held {
-		s.M.Locked(f)
+		s.M.Locked(func() { s.M.FS.AccessAs(s.user, f) })
 		return
 	}
 	s.mu.Lock()
@@ -294,16 +310,23 @@ func (m *Machine) Sub(c *Call) int {
 
 // program finds what the path argv0 names in the file system; commands of the
 // system are not there.
-func (m *Machine) program(argv0 string) (host.File, bool) {
+func (m *Machine) program(c *Call) (host.File, bool) {
+	argv0 := c.Argv[0]
 	if !strings.HasPrefix(argv0, "/") {
 		return host.File{}, false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f, err := m.FS.Stat(argv0, true); err == nil && f.Mode.IsDir() {
-		return f, true
+	var f host.File
+	var err error
+	m.FS.AccessAs(c.UID(), func() {
+		if f, err = m.FS.Stat(argv0, true); err == nil && !f.Mode.IsDir() {
+			f, err = m.FS.ReadFile(argv0)
+		}
+	})
+	if errors.Is(err, fs.ErrPermission) {
+		return host.File{}, true // nothing that can be run
 	}
-	f, err := m.FS.ReadFile(argv0)
 	return f, err == nil
 }
 
@@ -340,12 +363,18 @@ func (c *Call) Fill() {
 // another command of the machine may have to produce.
 type unlocking struct {
 	mu sync.Locker
+	m  *Machine
 	r  io.Reader
 }
 
 func (u *unlocking) Read(p []byte) (int, error) {
+	user := u.m.FS.user
+	u.m.FS.user = 0
 	u.mu.Unlock()
-	defer u.mu.Lock()
+	defer func() {
+		u.mu.Lock()
+		u.m.FS.user = user
+	}()
 	return u.r.Read(p)
 }
 

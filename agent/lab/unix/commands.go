@@ -222,6 +222,11 @@ func id(m *sim.Machine, c *sim.Call) int {
 		return c.Refuse()
 	}
 	switch {
+	case c.UID() != 0:
+		if len(set) > 0 {
+			return c.Refuse()
+		}
+		c.Printf("uid=%d(op) gid=%d(op)\n", c.UID(), c.UID())
 	case set['u'] && set['n']:
 		c.Printf("root\n")
 	case set['u']:
@@ -376,7 +381,7 @@ func unameField(m *sim.Machine, field byte) string {
 // Sh is sh(1); old makes it System V's Bourne shell.
 func Sh(old bool) sim.Command {
 	return func(m *sim.Machine, c *sim.Call) int {
-		sh := &Shell{Scope: m.Scope(false), Call: c, Old: old}
+		sh := &Shell{Scope: m.ScopeOf(c), Call: c, Old: old}
 		pid, exit := m.Start()
 		defer exit()
 		sh.PID = pid
@@ -423,7 +428,7 @@ func Sh(old bool) sim.Command {
 		case len(args) > 0:
 			var text []byte
 			var err error
-			m.Locked(func() {
+			m.ScopeOf(c).Locked(func() {
 				f, rerr := m.FS.ReadFile(abs(c.Dir, args[0]))
 				text, err = f.Data, rerr
 			})
@@ -455,7 +460,7 @@ func Load(m *sim.Machine, c *sim.Call, f host.File) int {
 
 // builtin runs what a shell has built in as a command of its own.
 func builtin(m *sim.Machine, c *sim.Call) int {
-	sh := &Shell{Scope: m.Scope(false), Call: c}
+	sh := &Shell{Scope: m.ScopeOf(c), Call: c}
 	return sh.Run(strings.NewReader(path.Base(c.Argv[0])+" \"$@\"\n"), c.Argv[0], c.Argv[1:])
 }
 

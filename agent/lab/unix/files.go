@@ -45,9 +45,12 @@ func cat(m *sim.Machine, c *sim.Call) int {
 }
 
 func ls(m *sim.Machine, c *sim.Call) int {
-	set, args, ok := Flags(c, "1aAdl")
+	set, args, ok := Flags(c, "1aAdlnLq")
 	if !ok {
 		return sim.RefusedExit
+	}
+	if set['n'] {
+		set['l'] = true
 	}
 	if len(args) == 0 {
 		args = []string{"."}
@@ -65,11 +68,23 @@ func ls(m *sim.Machine, c *sim.Call) int {
 		}
 		if set['l'] {
 			// ls(1) follows a link that is named only without -l.
-			f, err = m.FS.Stat(at, false)
-			if err != nil || f.Mode.IsDir() && !set['d'] {
+			if f, err = m.FS.Stat(at, set['L']); err != nil {
 				return c.Refuse()
 			}
-			c.Printf("%s\n", long(p, f))
+			if !f.Mode.IsDir() || set['d'] {
+				c.Printf("%s\n", long(p, f, set['n']))
+				continue
+			}
+			entries, err := m.FS.ReadDir(at)
+			if err != nil || !set['A'] || len(args) > 1 {
+				return c.Refuse()
+			}
+			c.Printf("total %d\n", len(entries))
+			for _, e := range entries {
+				if f, err := m.FS.Stat(path.Join(at, e.Name), false); err == nil {
+					c.Printf("%s\n", long(e.Name, f, set['n']))
+				}
+			}
 			continue
 		}
 		if !f.Mode.IsDir() || set['d'] {
@@ -95,8 +110,9 @@ func ls(m *sim.Machine, c *sim.Call) int {
 	return exit
 }
 
-// long is a line of ls -l, but for the owner, who is root to all of us here.
-func long(name string, f host.File) string {
+// long is a line of ls -l, but for the owner, whom only its numbers name and
+// who else is root to all of us here.
+func long(name string, f host.File, numbers bool) string {
 	kind, target := "-", ""
 	switch {
 	case f.Mode.IsDir():
@@ -105,7 +121,11 @@ func long(name string, f host.File) string {
 		kind, target = "l", " -> "+string(f.Data)
 	}
 	perm := f.Mode.Perm().String()[1:]
-	return fmt.Sprintf("%s%s 1 root root %d Jan  1 00:00 %s%s", kind, perm, len(f.Data), name, target)
+	owner := "root root"
+	if numbers {
+		owner = fmt.Sprintf("%d %d", f.UID, f.GID)
+	}
+	return fmt.Sprintf("%s%s 1 %s %d Jan  1 00:00 %s%s", kind, perm, owner, len(f.Data), name, target)
 }
 
 // find knows one file and the questions for its permission and its owner's
@@ -227,6 +247,9 @@ func rm(m *sim.Machine, c *sim.Call) int {
 			exit = fail(c, p, syscall.EROFS)
 		default:
 			m.FS.RemoveAll(at)
+			if _, err := m.FS.Stat(at, false); err == nil {
+				exit = fail(c, p, fs.ErrPermission)
+			}
 		}
 	}
 	return exit
