@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"time"
 
@@ -77,7 +78,8 @@ func (e *Engine) hold(ctx context.Context, tx Transaction) error {
 
 // awaitFormer waits for a guard that has been told to stand down.
 func (e *Engine) awaitFormer(ctx context.Context) error {
-	for range 50 {
+	wait := 2 * time.Millisecond
+	for began := time.Now(); time.Since(began) < guardStart; wait = min(2*wait, guardPoll) {
 		holder, err := e.holderNow(ctx)
 		if err != nil || holder == "" {
 			return err
@@ -89,7 +91,7 @@ func (e *Engine) awaitFormer(ctx context.Context) error {
 		if done != holder {
 			return &host.TakenError{Path: Lease, Holder: holder}
 		}
-		if err := host.Uptime().Sleep(ctx, guardPoll); err != nil {
+		if err := host.Uptime().Sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -113,23 +115,28 @@ func (e *Engine) post(ctx context.Context, tx Transaction) error {
 	if p, ok := host.As[host.Processes](e.Host); ok {
 		d.Boss = p.PID()
 	}
+	if err := e.makeRunDir(ctx); err != nil {
+		return err
+	}
 	argv, err := e.Guard(ctx, e.Host, d)
 	if err != nil {
 		return err
 	}
+	// A disk on which nothing can be said is found here, not by waiting.
+	if err := say(ctx, e.Host, guardWord, "none yet"); err != nil {
+		return fmt.Errorf("start the guard: %w", err)
+	}
 	if err := spawner.Spawn(ctx, argv); err != nil {
 		return fmt.Errorf("start the guard: %w", err)
 	}
-	wait := 5 * time.Millisecond
+	wait := time.Millisecond
 	for began := time.Now(); ; {
 		holder, err := e.holderNow(ctx)
 		switch {
 		case err != nil:
 			return err
 		case holder == d.Holder:
-			relaying, stop := context.WithCancel(context.WithoutCancel(ctx))
-			e.release, e.run, e.holder, e.guarded = stop, tx.Run, d.Holder, true
-			go e.relay(relaying, d)
+			e.release, e.run, e.holder, e.guarded = e.startRelay(ctx, d), tx.Run, d.Holder, true
 			return nil
 		case holder != "":
 			return &host.TakenError{Path: Lease, Holder: holder}
@@ -140,6 +147,32 @@ func (e *Engine) post(ctx context.Context, tx Transaction) error {
 			return err
 		}
 		wait = min(2*wait, time.Second/4)
+	}
+}
+
+// makeRunDir makes the folder of all that must not outlive a boot.
+func (e *Engine) makeRunDir(ctx context.Context) error {
+	err := e.Host.Write(ctx, host.RunDir, host.File{Mode: fs.ModeDir | 0o700})
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make %s: %w", host.RunDir, err)
+	}
+	return nil
+}
+
+// startRelay starts the relay and gives what stops it.
+func (e *Engine) startRelay(ctx context.Context, d Duty) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		e.relay(ctx, d)
+	}()
+	return func() {
+		cancel()
+		select {
+		case <-ended:
+		case <-time.After(closeGrace): // it waits for a line that is dead
+		}
 	}
 }
 

@@ -42,9 +42,10 @@ func subjects(paths ...string) ([]subject, error) {
 // machine is the host before lvsfleet comes.
 func (s subject) machine() *sim.Machine { return lab.Offline(s.host, nil) }
 
-// own are the folders that lvsfleet keeps for itself.
+// own are the folders that lvsfleet keeps for itself, and logs.
 func own(p string) bool {
-	for _, dir := range []string{"/var/lib/lvsfleet", "/var/db/lvsfleet", host.RunDir} {
+	// What a system writes down of its boots is no part of it.
+	for _, dir := range []string{"/var/lib/lvsfleet", "/var/db/lvsfleet", host.RunDir, "/var/log"} {
 		if p == dir || strings.HasPrefix(p, dir+"/") {
 			return true
 		}

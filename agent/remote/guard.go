@@ -2,9 +2,7 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"strconv"
 	"time"
@@ -20,7 +18,6 @@ import (
 // seconds, and the folder of the files by which guard and session talk.
 const guardScript = `trap '' 1 2 3
 ` + takeScript + `run=$4 root=$5 limit=$6 talk=$7
-rm -f "$talk/guard.word"
 count=0 turn=0
 nonce=$$.$turn
 echo $nonce >"$talk/guard.nonce"
@@ -57,12 +54,8 @@ exit 0
 `
 
 // Guard puts the guard's script on h and gives the argv that starts it: an
-// Engine's Guard for hosts without an agent.
+// Engine's Guard for hosts without an agent. host.RunDir is there.
 func Guard(ctx context.Context, h host.Host, d agent.Duty) ([]string, error) {
-	err := h.Write(ctx, host.RunDir, host.File{Mode: fs.ModeDir | 0o700})
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("make %s: %w", host.RunDir, err)
-	}
 	script := path.Join(host.RunDir, "guard.sh")
 	if err := host.Replace(ctx, h, script, host.File{Mode: 0o700, Data: []byte(guardScript)}); err != nil {
 		return nil, fmt.Errorf("write the guard: %w", err)

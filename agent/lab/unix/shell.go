@@ -232,14 +232,16 @@ func (e environ) Get(name string) expand.Variable {
 	text := func(v string) expand.Variable {
 		return expand.Variable{Set: true, Exported: true, Kind: expand.String, Str: v}
 	}
-	if v := e.s.Call.Env(name); v != "" {
-		return text(v)
-	}
-	switch name {
+	switch name { // a shell's own, not those of the one that called it
 	case pidVariable:
 		return text(strconv.Itoa(e.s.PID))
 	case nameVariable:
 		return text(e.s.name)
+	}
+	if v := e.s.Call.Env(name); v != "" {
+		return text(v)
+	}
+	switch name {
 	case "PPID":
 		return text("1")
 	case "HOME":
