@@ -204,7 +204,7 @@ func (c *conversation) answer(ctx context.Context, req request) {
 	case req.Method == methodFinish:
 		err = c.engine.Finish(ctx, req.Run, req.Commit, progress)
 	case req.Method == methodTable:
-		res.Table, err = c.engine.Table(ctx)
+		res.Table, err = c.engine.Table(ctx, req.Services...)
 	case req.Method == methodVerify && req.Verify != nil:
 		res.Results, err = c.engine.Verify(ctx, *req.Verify)
 	default:

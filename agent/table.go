@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 )
@@ -10,10 +11,10 @@ import (
 // A TableReader is a Session with a director that can read its live IPVS
 // table.
 type TableReader interface {
-	// Table lists every entry of the live table, services and entries in
-	// order. It reads only, and may be asked between the other methods,
-	// whatever is begun.
-	Table(ctx context.Context) ([]Entry, error)
+	// Table lists the entries of the services named, or of all where none is,
+	// services and entries in order. It reads only, and may be asked between
+	// the other methods, whatever is begun.
+	Table(ctx context.Context, services ...ipvs.Key) ([]Entry, error)
 }
 
 // An Entry is one real server of one service in a live table.
@@ -35,7 +36,7 @@ var (
 )
 
 // Table reads the host's table.
-func (e *Engine) Table(ctx context.Context) ([]Entry, error) {
+func (e *Engine) Table(ctx context.Context, only ...ipvs.Key) ([]Entry, error) {
 	ctx, leave, err := e.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -48,6 +49,13 @@ func (e *Engine) Table(ctx context.Context) ([]Entry, error) {
 	services, err := ipvs.Connections(ctx, t)
 	if err != nil {
 		return nil, fmt.Errorf("read the IPVS table: %w", err)
+	}
+	if len(only) > 0 {
+		named := make(map[ipvs.Key]bool, len(only))
+		for _, k := range only {
+			named[k] = true
+		}
+		services = slices.DeleteFunc(services, func(s ipvs.Service) bool { return !named[s.Key] })
 	}
 	var entries []Entry
 	for _, s := range ipvs.Sorted(services) {
@@ -62,7 +70,7 @@ func (e *Engine) Table(ctx context.Context) ([]Entry, error) {
 }
 
 // Table asks the agent to.
-func (c *Client) Table(ctx context.Context) ([]Entry, error) {
-	res, err := c.ask(ctx, request{Method: methodTable}, nil)
+func (c *Client) Table(ctx context.Context, services ...ipvs.Key) ([]Entry, error) {
+	res, err := c.ask(ctx, request{Method: methodTable, Services: services}, nil)
 	return res.Table, err
 }

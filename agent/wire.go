@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 	"github.com/lvsfleet/lvsfleet/providers/verify"
 )
 
@@ -179,6 +180,8 @@ type request struct {
 	Commit  bool               `json:"commit,omitempty"`  // finish
 	Verify  *Verification      `json:"verify,omitempty"`  // verify
 	Nonce   string             `json:"nonce,omitempty"`   // word
+	// Services are those that a table is asked for; none: all.
+	Services []ipvs.Key `json:"services,omitempty"`
 }
 
 // A response is the agent's: any number with an Event, then one that is Done.

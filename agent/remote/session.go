@@ -12,6 +12,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 )
 
 // session is a conversation with a host whose first word is still to come: the
@@ -210,13 +211,13 @@ func (s *session) Finish(ctx context.Context, run string, commit bool, progress 
 }
 
 // Table reads the IPVS table of a director (agent.TableReader).
-func (s *session) Table(ctx context.Context) ([]agent.Entry, error) {
+func (s *session) Table(ctx context.Context, services ...ipvs.Key) ([]agent.Entry, error) {
 	return with(ctx, s, func(in agent.Session) ([]agent.Entry, error) {
 		r, ok := in.(agent.TableReader)
 		if !ok {
 			return nil, fmt.Errorf("%s: this session cannot read the IPVS table", s.t.Name)
 		}
-		return r.Table(ctx)
+		return r.Table(ctx, services...)
 	})
 }
 

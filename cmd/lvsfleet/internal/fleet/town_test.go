@@ -273,7 +273,7 @@ func (c *citizen) Finish(_ context.Context, _ string, commit bool, _ func(agent.
 	return nil
 }
 
-func (c *citizen) Table(context.Context) ([]agent.Entry, error) {
+func (c *citizen) Table(context.Context, ...ipvs.Key) ([]agent.Entry, error) {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	defer c.w.look("table " + c.host)

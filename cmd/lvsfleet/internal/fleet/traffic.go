@@ -119,7 +119,7 @@ func (d disturbance) hits(e *entry) bool {
 var errNoTable = errors.New("this session cannot read the IPVS table")
 
 // table reads the live table of a director.
-func (m *member) table(ctx context.Context) ([]agent.Entry, error) {
+func (m *member) table(ctx context.Context, services ...ipvs.Key) ([]agent.Entry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
@@ -129,15 +129,11 @@ func (m *member) table(ctx context.Context) ([]agent.Entry, error) {
 	if !ok {
 		return nil, errNoTable
 	}
-	return reader.Table(ctx)
+	return reader.Table(ctx, services...)
 }
 
 // readEntries reads what the director m serves now, as far as the inventory names it.
 func (r *run) readEntries(ctx context.Context, m *member) error {
-	live, err := m.table(ctx)
-	if err != nil {
-		return fmt.Errorf("read the IPVS table of %s: %w", m.host.Name, err)
-	}
 	type named struct {
 		service *inventory.DirectedService
 		real    map[ipvs.DestKey]*inventory.DirectedServer
@@ -150,6 +146,10 @@ func (r *run) readEntries(ctx context.Context, m *member) error {
 			n.real[director.Destination(*s, s.Real[j]).DestKey] = &s.Real[j]
 		}
 		services[director.ServiceKey(*s)] = n
+	}
+	live, err := m.table(ctx)
+	if err != nil {
+		return fmt.Errorf("read the IPVS table of %s: %w", m.host.Name, err)
 	}
 	m.entries = nil
 	for _, l := range live {

@@ -21,6 +21,19 @@ type loan struct {
 	entries []*entry
 }
 
+// services are those of the loan's entries.
+func (l *loan) services() []ipvs.Key {
+	var list []ipvs.Key
+	seen := map[ipvs.Key]bool{}
+	for _, e := range l.entries {
+		if !seen[e.Service] {
+			seen[e.Service] = true
+			list = append(list, e.Service)
+		}
+	}
+	return list
+}
+
 func withdrawals(entries []*entry, gone bool) []inventory.Withdrawal {
 	list := make([]inventory.Withdrawal, len(entries))
 	for i, e := range entries {
@@ -146,7 +159,7 @@ type entryKey struct {
 // loanTable reads the table of a director that has lent. One that is lost
 // gives the weights back as it ends, which nobody here sees.
 func (r *run) loanTable(ctx context.Context, l *loan) (map[entryKey]agent.Entry, error) {
-	live, err := l.dir.table(context.WithoutCancel(ctx))
+	live, err := l.dir.table(context.WithoutCancel(ctx), l.services()...)
 	if err != nil {
 		r.lostMu.Lock()
 		defer r.lostMu.Unlock()
