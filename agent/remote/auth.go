@@ -25,6 +25,8 @@ type state struct {
 	asked  bool
 	prompt sync.Mutex // one question at a time
 	local  *host.Local
+
+	passwords map[string]answer // by tool and user
 }
 
 // defaultKeys are tried where the inventory names none.

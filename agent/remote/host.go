@@ -23,6 +23,7 @@ import (
 type Host struct {
 	name string
 	conn *ssh.Client
+	root *privilege // nil: the login is root's
 	// channels bounds those that are open at once: sshd allows ten
 	// (sshd_config(5), MaxSessions), and SFTP and the lock have one each.
 	channels chan struct{}
@@ -50,7 +51,7 @@ func NewHost(name string, conn *ssh.Client) *Host {
 // default on FreeBSD (ifconfig(8), -f): a login file may have set another, and
 // env of old cannot unset.
 func environment() []string {
-	return []string{"exec", "env", "LC_ALL=C", "PATH=" + host.AdminPath, "IFCONFIG_FORMAT=inet:hex"}
+	return []string{"env", "LC_ALL=C", "PATH=" + host.AdminPath, "IFCONFIG_FORMAT=inet:hex"}
 }
 
 // lost makes of an error of the connection what it means.
@@ -93,7 +94,7 @@ func (h *Host) run(ctx context.Context, cmd host.Cmd) (host.Result, error) {
 	if len(cmd.Argv) == 0 || cmd.Argv[0] == "" {
 		return host.Result{}, errors.New("run: empty argv")
 	}
-	line, err := quote(append(environment(), cmd.Argv...))
+	line, first, err := h.command(cmd.Argv)
 	if err != nil {
 		return host.Result{}, fmt.Errorf("%s: run %s: %w", h.name, cmd.Argv[0], err)
 	}
@@ -103,6 +104,17 @@ func (h *Host) run(ctx context.Context, cmd host.Cmd) (host.Result, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	input := cmd.Stdin
+	if first != nil {
+		input = append(first, input...)
+	}
+	return h.exchange(ctx, cmd.Argv, line, input)
+}
+
+// exchange runs a command line and gives what it says to input. argv is what
+// it stands for.
+func (h *Host) exchange(ctx context.Context, argv []string, line string, input []byte) (host.Result, error) {
+	begun := time.Now()
 	select {
 	case h.channels <- struct{}{}:
 		defer func() { <-h.channels }()
@@ -116,8 +128,8 @@ func (h *Host) run(ctx context.Context, cmd host.Cmd) (host.Result, error) {
 	defer s.Close()
 	var stdout, stderr capped
 	s.Stdout, s.Stderr = &stdout, &stderr
-	if cmd.Stdin != nil {
-		s.Stdin = bytes.NewReader(cmd.Stdin)
+	if input != nil {
+		s.Stdin = bytes.NewReader(input)
 	}
 	stop := context.AfterFunc(ctx, func() {
 		_ = s.Signal(ssh.SIGKILL) // OpenSSH since 7.9 passes it on; older ones do not
@@ -125,22 +137,22 @@ func (h *Host) run(ctx context.Context, cmd host.Cmd) (host.Result, error) {
 	})
 	err = s.Run(line)
 	if !stop() {
-		return host.Result{}, fmt.Errorf("%s: %s: ended after %s: %w", h.name, strings.Join(cmd.Argv, " "), limit, ctx.Err())
+		return host.Result{}, fmt.Errorf("%s: %s: ended after %s: %w", h.name, strings.Join(argv, " "), time.Since(begun).Round(time.Second/10), ctx.Err())
 	}
 	res := host.Result{Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}
 	var exit *ssh.ExitError
 	switch {
 	case stdout.over || stderr.over:
-		return res, fmt.Errorf("%s: %s: printed more than %d bytes", h.name, strings.Join(cmd.Argv, " "), host.MaxOutput)
+		return res, fmt.Errorf("%s: %s: printed more than %d bytes", h.name, strings.Join(argv, " "), host.MaxOutput)
 	case err == nil:
 		return res, nil
 	case !errors.As(err, &exit):
-		return res, fmt.Errorf("%s: %w", strings.Join(cmd.Argv, " "), h.lost(err))
+		return res, fmt.Errorf("%s: %w", strings.Join(argv, " "), h.lost(err))
 	}
 	if res.Exit = exit.ExitStatus(); res.Exit == 0 || exit.Signal() != "" {
 		res.Exit = 255
 	}
-	return res, &host.ExitError{Host: h.name, Argv: cmd.Argv, Exit: res.Exit, Stderr: stderr.String()}
+	return res, &host.ExitError{Host: h.name, Argv: argv, Exit: res.Exit, Stderr: stderr.String()}
 }
 
 // session opens a channel. What a dead line does not answer, ctx ends.

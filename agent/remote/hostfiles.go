@@ -41,6 +41,9 @@ func (h *Host) failed(op, p string, err error) error {
 
 // ReadFile reads the file that path leads to.
 func (h *Host) ReadFile(ctx context.Context, p string) (host.File, error) {
+	if h.root != nil {
+		return h.readAsRoot(ctx, p)
+	}
 	c, err := h.files()
 	if err != nil {
 		return host.File{}, err
@@ -141,6 +144,9 @@ func (h *Host) resolve(c *sftp.Client, p string) (string, error) {
 
 // ReadDir lists a folder.
 func (h *Host) ReadDir(ctx context.Context, dir string) ([]host.Entry, error) {
+	if h.root != nil {
+		return h.listAsRoot(ctx, dir)
+	}
 	c, err := h.files()
 	if err != nil {
 		return nil, err
@@ -181,6 +187,9 @@ func (h *Host) ReadDir(ctx context.Context, dir string) ([]host.Entry, error) {
 
 // Write makes f at p, and syncs.
 func (h *Host) Write(ctx context.Context, p string, f host.File) error {
+	if h.root != nil {
+		return h.writeAsRoot(ctx, p, f)
+	}
 	c, err := h.files()
 	if err != nil {
 		return err
@@ -276,6 +285,9 @@ func (h *Host) sync(ctx context.Context) error {
 // Rename moves with mv(1): SFTP's own rename, in version 3, refuses a target
 // that is there.
 func (h *Host) Rename(ctx context.Context, from, to string) error {
+	if h.root != nil {
+		return h.moveAsRoot(ctx, from, to)
+	}
 	c, err := h.files()
 	if err != nil {
 		return err
@@ -301,6 +313,9 @@ func (h *Host) Rename(ctx context.Context, from, to string) error {
 
 // Remove removes p.
 func (h *Host) Remove(ctx context.Context, p string) error {
+	if h.root != nil {
+		return h.removeAsRoot(ctx, p)
+	}
 	c, err := h.files()
 	if err != nil {
 		return err

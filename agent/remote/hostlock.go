@@ -101,7 +101,11 @@ exit 0
 // Scripts are the shell scripts that run on hosts without an agent, by what
 // they are for: all of them V7 Bourne shell.
 func Scripts() map[string]string {
-	return map[string]string{"lock": lockScript, "holder": holderScript, "guard": guardScript}
+	return map[string]string{
+		"lock": lockScript, "holder": holderScript, "guard": guardScript, "gate": gate, "probe": probeScript,
+		"look": lookScript, "read": readScript, "list": listScript, "new file": fileScript, "new folder": folderScript,
+		"new link": linkScript, "move": moveScript, "remove": removeScript,
+	}
 }
 
 // script is the argv that runs what comes on standard input.
@@ -112,7 +116,7 @@ func (h *Host) Lock(ctx context.Context, file, holder string) (func(), error) {
 	if strings.ContainsFunc(holder, func(r rune) bool { return r < ' ' || r == '\\' }) {
 		return nil, fmt.Errorf("lock %s: holder %q is not plain text", file, holder)
 	}
-	line, err := quote(append(environment(), script(host.LockFolder(path.Clean(file)), file, holder)...))
+	line, first, err := h.command(script(host.LockFolder(path.Clean(file)), file, holder))
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +142,7 @@ func (h *Host) Lock(ctx context.Context, file, holder string) (func(), error) {
 	if err := s.Start(line); err != nil {
 		return fail(err)
 	}
-	if _, err := io.WriteString(in, lockScript); err != nil {
+	if _, err := io.WriteString(in, string(first)+lockScript); err != nil {
 		return fail(err)
 	}
 	r := bufio.NewReader(out)

@@ -60,10 +60,14 @@ func platform(id host.Identity) (Platform, bool) {
 // on without.
 func (s *session) prepare(ctx context.Context, anew bool) error {
 	opened := make(chan error, 1)
-	go func() {
-		_, err := s.host.files()
-		opened <- err
-	}()
+	if s.host.root != nil {
+		opened <- nil // SFTP would be the user's
+	} else {
+		go func() {
+			_, err := s.host.files()
+			opened <- err
+		}()
+	}
 	id, err := host.Identify(ctx, s.host)
 	if err != nil {
 		return err
@@ -108,13 +112,16 @@ func (s *session) prepare(ctx context.Context, anew bool) error {
 func (s *session) push(ctx context.Context, id host.Identity, program []byte, anew bool) (argv []string, pushed bool, err error) {
 	state := host.StateDir(id.OS)
 	final := agent.BinaryPath(state, s.d.agents().Hash())
+	if s.host.root != nil {
+		return s.pushAsRoot(ctx, state, final, program, anew)
+	}
 	c, err := s.host.files()
 	if err != nil {
 		return nil, false, err
 	}
 	if !anew {
 		if info, err := c.Lstat(final); err == nil && info.Mode().IsRegular() {
-			if err := safe(final, info); err != nil {
+			if err := safe(final, fileOf(info)); err != nil {
 				return nil, false, err
 			}
 			return agent.ServeArgs(final), false, nil
@@ -155,12 +162,11 @@ func (s *session) folder(c *sftp.Client, dir string) error {
 	if !info.IsDir() {
 		return fmt.Errorf("%s is not a folder", dir)
 	}
-	return safe(dir, info)
+	return safe(dir, fileOf(info))
 }
 
 // safe makes sure that nobody but root can change what root will run.
-func safe(p string, info os.FileInfo) error {
-	f := fileOf(info)
+func safe(p string, f host.File) error {
 	if f.UID != 0 || f.Mode.Perm()&0o022 != 0 {
 		return fmt.Errorf("%s belongs to user %d with mode %04o: it must be root's, and writable for root alone (chown root %s; chmod 700 %s)",
 			p, f.UID, f.Mode.Perm(), p, path.Dir(p))

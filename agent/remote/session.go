@@ -40,14 +40,14 @@ func (d *Dialer) dial(ctx context.Context, t Target) (agent.Session, error) {
 		plan = providers.Plan
 	}
 	if t.Local {
+		if t.Become != "" {
+			return nil, fmt.Errorf("%s: become = %q is for hosts that SSH leads to: with connection = \"local\", run lvsfleet itself by %s", t.Name, t.Become, t.Become)
+		}
 		e := &agent.Engine{Host: d.localHost(), Plan: plan, Renew: d.renewing(t)}
 		if d.Self != "" {
 			e.Guard = agent.GuardArgs(d.Self, true)
 		}
 		return e, nil
-	}
-	if t.Become != "" {
-		return nil, fmt.Errorf("become = %q: logging in as another user than root is not known yet", t.Become)
 	}
 	t, err := d.filled(t)
 	if err != nil {
@@ -64,7 +64,12 @@ func (d *Dialer) dial(ctx context.Context, t Target) (agent.Session, error) {
 	// A login that takes too long here must end as one that takes too long
 	// there.
 	cut := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	err = s.open(ctx)
+	if t.Become != "" {
+		err = d.elevate(ctx, t, s.host)
+	}
+	if err == nil {
+		err = s.open(ctx)
+	}
 	if !cut() && err == nil {
 		err = ctx.Err()
 	}
@@ -123,7 +128,7 @@ func (s *session) without() {
 
 // exec starts an agent and puts it in the place of what was there.
 func (s *session) exec(argv []string) error {
-	p, err := start(s.conn, argv)
+	p, err := start(s.conn, argv, s.host.root)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.t.Name, s.host.lost(err))
 	}

@@ -24,9 +24,9 @@ type process struct {
 	close  func() error
 }
 
-// start runs argv in place of the login shell.
-func start(conn *ssh.Client, argv []string) (*process, error) {
-	line, err := quote(append([]string{"exec"}, argv...))
+// start runs argv in place of the login shell, by root's rights.
+func start(conn *ssh.Client, argv []string, root *privilege) (*process, error) {
+	line, first, err := root.command(argv)
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +48,11 @@ func start(conn *ssh.Client, argv []string) (*process, error) {
 	}
 	if err := s.Start(line); err != nil {
 		return fail(err)
+	}
+	if len(first) > 0 {
+		if _, err := p.in.Write(first); err != nil {
+			return fail(err)
+		}
 	}
 	go func() {
 		_ = s.Wait() // its status says less than what it wrote

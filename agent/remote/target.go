@@ -32,7 +32,7 @@ type Target struct {
 
 	Agent  *bool  // false: agentless; nil and true: by what the host is
 	Local  bool   // connection = "local": this machine, no SSH
-	Become string // "sudo", "doas", "pfexec": reserved
+	Become string // "sudo", "doas", "pfexec": how User becomes root; "" User is root
 }
 
 // A Memory remembers across runs which agent a host has. It is asked and told
@@ -59,6 +59,9 @@ type Dialer struct {
 	// Passphrase asks a person for the passphrase of a key file; nil: nobody
 	// can be asked. Calls do not overlap.
 	Passphrase func(file string) ([]byte, error)
+	// Password asks a person for the password of user, which the tool ("sudo")
+	// wants on the hosts; nil: nobody can be asked. Calls do not overlap.
+	Password func(tool, user string) ([]byte, error)
 	// AuthSock is the SSH agent's socket, as SSH_AUTH_SOCK names it; "" none.
 	AuthSock string
 	Home     string // "": of who runs lvsfleet
