@@ -137,6 +137,11 @@ func (p *Proof) Try(ctx context.Context, d Dialer, i int) Result {
 	case Accepted:
 		return Result{Status: Proven, Detail: fmt.Sprintf("%s by %s is answered", to, how)}
 	case Refused:
+		if c.Protocol != "tcp" && c.Method == ipvs.TUN {
+			// An ICMP message has refused it, and that may have been about
+			// the wrapping.
+			return NotProvable(fmt.Sprintf("%s by %s is refused: nobody listens there, or no tunnel takes it", to, how))
+		}
 		return Result{Status: Proven, Detail: fmt.Sprintf("%s by %s is refused by the real server itself", to, how)}
 	case Wrong:
 		return Result{Status: Warned, Detail: fmt.Sprintf("%s by %s is answered, but by %s", to, how, a.Text)}
