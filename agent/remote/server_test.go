@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -104,6 +105,13 @@ func (s *server) cut() {
 		_ = c.Close()
 	}
 	s.conns = nil
+}
+
+// lines are the command lines so far.
+func (s *server) lines() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.execs)
 }
 
 func (s *server) addr() (host string, port int) {
