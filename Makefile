@@ -6,7 +6,7 @@ GOLANGCI    = $(GO) tool -modfile=tools/go.mod golangci-lint
 PLATFORMS   = linux/amd64 linux/arm64 linux/386 freebsd/amd64 freebsd/386 illumos/amd64 solaris/amd64
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test race lint fuzz bench vmlab dist clean
+.PHONY: help build demo test race crash lint fuzz bench vmlab dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ test: ## every test that needs no root and no other machine
 
 race: ## the same under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race ./...
+
+crash: ## the crash matrix: let transactions die in every way, at every access
+	$(GO) run ./agent/crash
 
 lint: ## go vet for every platform, the linter, and the layers
 	@set -e; for p in $(PLATFORMS); do \

@@ -47,6 +47,8 @@ type Engine struct {
 	// Guard gives the argv of a process that guards the host's transactions
 	// as d says (Duty); nil: none does, and the lease is this session's.
 	Guard func(ctx context.Context, h host.Host, d Duty) ([]string, error)
+	// Patience is how long a guard gets to take the lease; 0: 15 s.
+	Patience time.Duration
 	// Renew asks the controller whether its run still makes progress, and
 	// waits for the answer, which only the controller can give to this nonce;
 	// nil: this is the controller, and it does.

@@ -113,15 +113,14 @@ func (g *guard) watch(ctx context.Context) error {
 	}
 	defer release()
 	nonce := newNonce()
-	if err := say(ctx, h, guardNonce, nonce); err != nil {
-		return err
-	}
+	said := say(ctx, h, guardNonce, nonce) == nil // else it is tried again
 	heard := g.clock.Now()
 	for {
 		done, err := hear(ctx, h, guardDone)
 		if errors.Is(err, host.ErrLost) || ctx.Err() != nil {
 			return err // this process is dead, or told to go: it must do nothing more
 		}
+		said = said || say(ctx, h, guardNonce, nonce) == nil
 		if done == g.Holder || g.orphaned() {
 			break
 		}

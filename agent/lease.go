@@ -129,6 +129,10 @@ func (e *Engine) post(ctx context.Context, tx Transaction) error {
 	if err := spawner.Spawn(ctx, argv); err != nil {
 		return fmt.Errorf("start the guard: %w", err)
 	}
+	patience := e.Patience
+	if patience == 0 {
+		patience = guardStart
+	}
 	wait := time.Millisecond
 	for began := time.Now(); ; {
 		holder, err := e.holderNow(ctx)
@@ -140,8 +144,8 @@ func (e *Engine) post(ctx context.Context, tx Transaction) error {
 			return nil
 		case holder != "":
 			return &host.TakenError{Path: Lease, Holder: holder}
-		case time.Since(began) > guardStart:
-			return errors.New("the guard did not take it")
+		case time.Since(began) > patience:
+			return fmt.Errorf("the guard did not take it within %s (a full disk, or no /bin/sh?)", patience)
 		}
 		if err := host.Uptime().Sleep(ctx, wait); err != nil {
 			return err
