@@ -1,0 +1,254 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
+	"github.com/lvsfleet/lvsfleet/providers/host"
+)
+
+// A stopwatch goes on by what it is told.
+type stopwatch struct {
+	mu  sync.Mutex
+	now time.Duration
+}
+
+func (s *stopwatch) Now() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+func (s *stopwatch) add(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now += d
+}
+
+// Sleep looks whether there is something to do a thousand times a second,
+// whatever the time is.
+func (*stopwatch) Sleep(ctx context.Context, _ time.Duration) error {
+	return host.Uptime().Sleep(ctx, time.Millisecond)
+}
+
+// guarded is a machine on which guards can be started.
+func guarded() (*sim.Machine, *stopwatch) {
+	m := newMachine()
+	clock := &stopwatch{}
+	m.Clock = clock
+	m.FS.Put("/guard", 0o755, "")
+	m.Loader = func(m *sim.Machine, c *sim.Call, _ host.File) int {
+		p := m.NewSession()
+		defer p.End()
+		return agent.Main(c.Context, p, c.Argv, c.Stdin, c.Stdout, c.Stderr)
+	}
+	return m, clock
+}
+
+func guardedEngine(h host.Host) *agent.Engine {
+	e := engineOn(h)
+	e.Guard = agent.GuardArgs("/guard", false)
+	return e
+}
+
+// free waits until nobody holds the lease.
+func free(t *testing.T, m *sim.Machine) {
+	t.Helper()
+	for {
+		by, err := m.Holder(t.Context(), agent.Lease)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if by == "" {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func inForce(t *testing.T, e *agent.Engine) {
+	t.Helper()
+	if _, err := e.Begin(t.Context(), tx("r1"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAControllerThatAnswersIsWaitedForAndOneThatDoesNotIsNot(t *testing.T) {
+	m, clock := guarded()
+	before := look(m)
+	e := guardedEngine(m.NewSession())
+	var mu sync.Mutex
+	answers, asked := true, map[string]bool{}
+	e.Renew = func(_ context.Context, nonce string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		asked[nonce] = true
+		return answers
+	}
+	inForce(t, e)
+	nonces := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(asked)
+	}
+	// Three times most of the time: together more than the limit.
+	for i := 2; i <= 4; i++ {
+		clock.add(agent.DefaultConfirmTimeout * 2 / 3)
+		for nonces() < i {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if by, _ := m.Holder(t.Context(), agent.Lease); by == "" || look(m) == before {
+		t.Fatal("the guard did not wait")
+	}
+	mu.Lock()
+	answers = false
+	mu.Unlock()
+	for range 3 {
+		time.Sleep(5 * time.Millisecond) // for an answer that is under way
+		clock.add(agent.DefaultConfirmTimeout + time.Second)
+	}
+	free(t, m)
+	if look(m) != before {
+		t.Error("the guard did not undo")
+	}
+	if err := e.Finish(t.Context(), "r1", true, nil); err == nil {
+		t.Error("what its guard has undone was committed")
+	}
+}
+
+func TestAnOldWordRenewsNothing(t *testing.T) {
+	m, clock := guarded()
+	before := look(m)
+	s := m.NewSession()
+	e := guardedEngine(s)
+	e.Renew = func(context.Context, string) bool { return false }
+	inForce(t, e)
+	// Whoever is at the host can say what it likes, but not what is not known.
+	if err := host.Replace(t.Context(), s, host.RunDir+"/guard.word", host.File{Mode: 0o600, Data: []byte("0123\n")}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(5 * time.Millisecond)
+	clock.add(agent.DefaultConfirmTimeout + time.Second)
+	free(t, m)
+	if look(m) != before {
+		t.Error("the guard did not undo")
+	}
+}
+
+func TestOfTwoControllersOneIsToldWhoTheOtherIs(t *testing.T) {
+	m, _ := guarded()
+	first := guardedEngine(m.NewSession())
+	inForce(t, first)
+	second := guardedEngine(m.NewSession())
+	var taken *host.TakenError
+	_, err := second.Begin(t.Context(), tx("r2"), nil)
+	if !errors.As(err, &taken) || !strings.HasPrefix(taken.Holder, "op@controller pid 7, run r1, since 2") {
+		t.Fatalf("the second: %v", err)
+	}
+	report, err := second.Check(t.Context(), tx("r2").Desired)
+	if err != nil || report.UnderWay != taken.Holder {
+		t.Errorf("check: under way %q, %v", report.UnderWay, err)
+	}
+	if err := errors.Join(first.Finish(t.Context(), "r1", true, nil), first.Close()); err != nil {
+		t.Fatal(err)
+	}
+	// A guard that has been told to go is waited for.
+	if _, err := second.Begin(t.Context(), tx("r2"), nil); err != nil {
+		t.Errorf("after the first: %v", err)
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+	free(t, m)
+}
+
+func TestARunWithNothingToDoTakesNoGuard(t *testing.T) {
+	m, _ := guarded()
+	var touched []sim.Access
+	m.Watch = func(a sim.Access) error {
+		if a.Op == "write" || a.Op == "rename" || a.Op == "remove" || a.Op == "lock" || a.Op == "run" && a.Argv[0] == "/guard" {
+			touched = append(touched, a)
+		}
+		return nil
+	}
+	e := guardedEngine(m.NewSession())
+	want := tx("r1").Desired
+	want.Release = "nothing"
+	report, err := e.Check(t.Context(), want)
+	if err != nil || agent.Differs(report) {
+		t.Fatal(agent.Differs(report), err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(touched) > 0 {
+		t.Errorf("a look touched %v", touched)
+	}
+}
+
+func TestTheWordCrossesTheWire(t *testing.T) {
+	m, clock := guarded()
+	before := look(m)
+	m.FS.Put("/a/lvsfleet-agent-b1", 0o755, "")
+	here, there := net.Pipe()
+	s := m.NewSession()
+	go func() {
+		_ = agent.Server{Host: s, Build: "b1", Plan: plan, Guard: agent.GuardArgs("/guard", false)}.Serve(context.Background(), there, there)
+		s.End()
+	}()
+	c := agent.NewClient(here, "b1")
+	var mu sync.Mutex
+	asked, answers := 0, true
+	c.RenewWhile(func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		asked++
+		return answers
+	})
+	if _, err := c.Begin(t.Context(), tx("r1"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	many := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return asked
+	}
+	for i := 2; i < 5; i++ {
+		clock.add(agent.DefaultConfirmTimeout * 2 / 3)
+		for many() < i {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if look(m) == before {
+		t.Fatal("the guard did not wait")
+	}
+	mu.Lock()
+	answers = false
+	mu.Unlock()
+	for range 3 {
+		time.Sleep(5 * time.Millisecond)
+		clock.add(agent.DefaultConfirmTimeout + time.Second)
+	}
+	free(t, m)
+	if look(m) != before {
+		t.Error("the guard did not undo")
+	}
+	if m.Alive(s.PID()) {
+		t.Error("the guard let the agent live that had fallen silent")
+	}
+	_ = here.Close()
+}
