@@ -120,7 +120,7 @@ func (p *prover) prove(ctx context.Context, m *member) error {
 	if !p.touched(m) {
 		return nil
 	}
-	p.observe(Event{Host: m.host.Name, Phase: PhaseVerify})
+	p.observe(Event{Host: m.host.Name, Phase: PhaseProve})
 	found, err := p.look(ctx, m, func(*verify.Check) bool { return true })
 	if err != nil {
 		return err

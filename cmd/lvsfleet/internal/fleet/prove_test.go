@@ -39,7 +39,7 @@ func (l *labFleet) breaking(site *inventory.Site, breaks func(host string)) Outc
 	f := &Fleet{
 		Site: site, Parallel: 4, Run: "run-" + l.now.Format("150405"), Who: "test", Clock: l,
 		Observe: func(e Event) {
-			if e.Phase == PhaseVerify {
+			if e.Phase == PhaseProve {
 				breaks(e.Host)
 			}
 			l.observe(e)

@@ -25,8 +25,8 @@ type Evidence struct {
 	verify.Result
 }
 
-// PhaseVerify is a host that is being verified.
-const PhaseVerify = "verify"
+// PhaseProve is a host whose place in the cluster is looked at.
+const PhaseProve = "prove"
 
 // Verify proves the path to every selected real server, and whatever else its
 // clients need. Nothing is changed, but for what a director needs for a moment
@@ -66,7 +66,7 @@ func (f *Fleet) verifyHost(ctx context.Context, w hostChecks) ([]verify.Result, 
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", w.host, err)
 	}
-	f.observe(Event{Host: w.host, Phase: PhaseVerify})
+	f.observe(Event{Host: w.host, Phase: PhaseProve})
 	results, err := f.ask(ctx, session, w)
 	return results, errors.Join(err, session.Close())
 }
