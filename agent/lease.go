@@ -78,7 +78,7 @@ func (e *Engine) hold(ctx context.Context, tx Transaction) error {
 
 // awaitFormer waits for a guard that has been told to stand down.
 func (e *Engine) awaitFormer(ctx context.Context) error {
-	wait := 2 * time.Millisecond
+	wait, refused := 2*time.Millisecond, false
 	for began := time.Now(); time.Since(began) < guardStart; wait = min(2*wait, guardPoll) {
 		holder, err := e.holderNow(ctx)
 		if err != nil || holder == "" {
@@ -89,7 +89,12 @@ func (e *Engine) awaitFormer(ctx context.Context) error {
 			return err
 		}
 		if done != holder {
-			return &host.TakenError{Path: Lease, Holder: holder}
+			// A guard without an agent takes the word away just before the
+			// lease.
+			if refused {
+				return &host.TakenError{Path: Lease, Holder: holder}
+			}
+			refused, wait = true, guardPoll
 		}
 		if err := host.Uptime().Sleep(ctx, wait); err != nil {
 			return err
