@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -62,6 +63,7 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 	}
 	f.SkipUnreachable, f.AllowOutage = flags.skipUnreachable, flags.allowOutage
 	p.start()
+	start := time.Now()
 	out, err := f.Converge(ctx, func(found []fleet.Finding) (bool, error) {
 		p.stop()
 		defer p.start()
@@ -72,6 +74,7 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 		return err // no host was asked
 	}
 	printOutcome(g, out, err)
+	g.remember(path, loaded, f, out, err, start)
 	if err != nil {
 		if errors.Is(err, fleet.ErrPreflight) || errors.Is(err, fleet.ErrDeclined) {
 			return errReported

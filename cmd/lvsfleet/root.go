@@ -43,7 +43,7 @@ TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
 	f.StringArrayVar(&g.vars, "var", nil, "set a variable: `NAME=VALUE`")
 	f.StringArrayVar(&g.varFiles, "var-file", nil, "read variables from `FILE`")
 	root.AddCommand(
-		newValidate(g), newRender(g), newDiff(g), newConverge(g), newVerify(g), newLab(g), newVersion(g),
+		newValidate(g), newRender(g), newDiff(g), newConverge(g), newVerify(g), newHistory(g), newLab(g), newVersion(g),
 	)
 	return root
 }

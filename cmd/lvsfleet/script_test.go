@@ -15,6 +15,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/agent/lab"
 	"github.com/lvsfleet/lvsfleet/agent/remote"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
 )
 
 func TestMain(m *testing.M) {
@@ -22,6 +23,7 @@ func TestMain(m *testing.M) {
 		"lvsfleet": main,
 		"onhost":   onHost,
 		"justtrue": justTrue,
+		"showlast": showLast,
 	})
 }
 
@@ -124,4 +126,16 @@ func runOnHost(dir, host, command string) error {
 		return nil // it hangs up
 	}
 	return err
+}
+
+// showLast runs `lvsfleet history show` on the only run that a lab's controller
+// remembers.
+func showLast() {
+	runs, err := state.OpenHistory(filepath.Join(os.Args[1], "state")).Runs(time.Time{})
+	if err != nil || len(runs) != 1 {
+		fmt.Fprintln(os.Stderr, len(runs), "runs", err)
+		os.Exit(1)
+	}
+	os.Args = []string{"lvsfleet", "history", "show", runs[0].ID}
+	main()
 }

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
+	"github.com/lvsfleet/lvsfleet/inventory/hclfile"
+)
+
+type historyFlags struct {
+	site  string
+	host  string
+	since string
+}
+
+func newHistory(g *globals) *cobra.Command {
+	var flags historyFlags
+	cmd := &cobra.Command{
+		Use:   "history [HOST]",
+		Short: "List the runs that changed something",
+		Long: `Lists the runs of a site that began to change something, the newest first: when,
+who, which inventory (its hash), how many steps, and how it ended. With HOST,
+only those that were about that host. Nothing is contacted.
+` + exitHelp + `  0  the list, which may be empty
+  1  an error`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				flags.host = args[0]
+			}
+			return runHistory(g, flags, time.Now())
+		},
+	}
+	show := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show what one run did: its diffs and operations",
+		Long: `Prints, for each host of a run, what did not hold before it, and the operations
+that were to make it hold.
+` + exitHelp + `  0  the run
+  1  there is no such run`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return runHistoryShow(g, flags, args[0]) },
+	}
+	f := cmd.PersistentFlags()
+	f.StringVar(&flags.site, "site", "site.hcl", "the history of `SITE`, a file or a folder, which need not be there any more")
+	cmd.Flags().StringVar(&flags.host, "host", "", "only runs about `HOST`")
+	cmd.Flags().StringVar(&flags.since, "since", "", "only runs of the last `TIME`: 90m, 36h, 7d")
+	cmd.AddCommand(show)
+	return cmd
+}
+
+// stateDir is where what is remembered of a site lies.
+func (g *globals) stateDir(path string) (string, error) {
+	switch {
+	case g.state != "":
+		return g.state, nil
+	case g.lab != "":
+		return filepath.Join(g.lab, "state"), nil
+	}
+	return state.Dir(siteName(path), os.Getenv)
+}
+
+// age reads a length of time, with d for days beside Go's units.
+func age(s string) (time.Duration, error) {
+	if n, ok := strings.CutSuffix(s, "d"); ok {
+		days, err := strconv.ParseUint(n, 10, 16)
+		if err != nil {
+			return 0, fmt.Errorf("--since %s: write 90m, 36h or 7d", s)
+		}
+		return time.Duration(days) * 24 * time.Hour, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("--since %s: write 90m, 36h or 7d", s)
+	}
+	return d, nil
+}
+
+func runHistory(g *globals, flags historyFlags, now time.Time) error {
+	dir, err := g.stateDir(flags.site)
+	if err != nil {
+		return err
+	}
+	var since time.Time
+	if flags.since != "" {
+		d, err := age(flags.since)
+		if err != nil {
+			return err
+		}
+		since = now.Add(-d)
+	}
+	runs, readErr := state.OpenHistory(dir).Runs(since)
+	t := tabwriter.NewWriter(g.out, 0, 0, 2, ' ', 0)
+	for i, r := range runs {
+		hosts, changes, result := len(r.Hosts), r.Changes(), r.Result
+		if flags.host != "" {
+			h, ok := r.On(flags.host)
+			if !ok {
+				continue
+			}
+			hosts, changes, result = 1, h.Changes, h.Status
+		}
+		if g.json {
+			r.Hosts = nil
+			g.emit(r)
+			continue
+		}
+		if i == 0 {
+			fmt.Fprintln(t, "RUN\tTIME\tWHO\tINVENTORY\tHOSTS\tSTEPS\tRESULT")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%.12s\t%d\t%d\t%s\n", r.ID, r.Time.Local().Format(time.DateTime), printable(r.Who), r.Inventory, hosts, changes, result)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write history: %w", err)
+	}
+	return readErr
+}
+
+func runHistoryShow(g *globals, flags historyFlags, id string) error {
+	dir, err := g.stateDir(flags.site)
+	if err != nil {
+		return err
+	}
+	r, err := state.OpenHistory(dir).Run(id)
+	if err != nil {
+		return err
+	}
+	if g.json {
+		g.emit(r)
+		return nil
+	}
+	p := newPrinter(g, true)
+	fmt.Fprintf(g.out, "%s of %s at %s by %s, inventory %.12s: %s\n\n", r.Verb, r.Site, r.Time.Local().Format(time.DateTime), printable(r.Who), r.Inventory, r.Result)
+	for _, h := range r.Hosts {
+		f := fleet.Finding{Host: h.Host, Report: agent.Report{Items: h.Items}}
+		if h.Error != "" {
+			f.Err = fmt.Errorf("%s: %s", h.Status, h.Error)
+		}
+		p.finding(g.out, f)
+	}
+	return nil
+}
+
+// remember writes a run that has begun to change something into the history.
+// What cannot be written is said, and fails nothing: the hosts are as they are.
+func (g *globals) remember(path string, loaded *hclfile.Result, f *fleet.Fleet, out fleet.Outcome, runErr error, start time.Time) {
+	if !out.Begun {
+		return
+	}
+	result := "done"
+	switch err := errors.Join(runErr, outcomeError(out)); {
+	case errors.Is(err, errIncomplete):
+		result = "incomplete"
+	case err != nil:
+		result = "failed in part"
+	}
+	if err := g.record(path, loaded, f, out, result, start); err != nil {
+		fmt.Fprintf(g.err, "lvsfleet: %v\n", err)
+	}
+}
+
+func (g *globals) record(path string, loaded *hclfile.Result, f *fleet.Fleet, out fleet.Outcome, result string, start time.Time) error {
+	dir, err := g.stateDir(path)
+	if err != nil {
+		return err
+	}
+	r := state.Run{
+		ID: f.Run, Time: start.UTC(), Who: f.Who, Verb: "converge", Site: path,
+		Inventory: loaded.Hash, Result: result,
+	}
+	for _, res := range out.Results {
+		if res.Status == fleet.Unchanged {
+			continue
+		}
+		h := state.HostRun{Host: res.Host, Status: string(res.Status), Changes: res.Changes}
+		if res.Err != nil {
+			h.Error = res.Err.Error()
+		}
+		for _, i := range res.Report.Items {
+			if !i.Change.Holds() {
+				h.Items = append(h.Items, i)
+			}
+		}
+		r.Hosts = append(r.Hosts, h)
+	}
+	return state.OpenHistory(dir).Add(r)
+}

@@ -1,0 +1,147 @@
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+)
+
+// A Run is one run that began to change something, as it is remembered.
+type Run struct {
+	ID        string    `json:"id"`
+	Time      time.Time `json:"time"`
+	Who       string    `json:"who"`
+	Verb      string    `json:"verb"`      // "converge"
+	Site      string    `json:"site"`      // as it was named
+	Inventory string    `json:"inventory"` // its hash
+	Result    string    `json:"result"`    // "done", "failed in part", "incomplete"
+	Hosts     []HostRun `json:"hosts"`
+}
+
+// A HostRun is what a run did to one host.
+type HostRun struct {
+	Host    string       `json:"host"`
+	Status  string       `json:"status"`
+	Changes int          `json:"changes"`
+	Error   string       `json:"error,omitempty"`
+	Items   []agent.Item `json:"items,omitempty"` // the steps that did not hold before
+}
+
+// Changes counts the steps that the run changed on all hosts.
+func (r Run) Changes() int {
+	n := 0
+	for _, h := range r.Hosts {
+		n += h.Changes
+	}
+	return n
+}
+
+// On says whether the run was about the host, and what it did there.
+func (r Run) On(host string) (HostRun, bool) {
+	for _, h := range r.Hosts {
+		if h.Host == host {
+			return h, true
+		}
+	}
+	return HostRun{}, false
+}
+
+// A History is the record of a site's runs in DIR/history: a file for each,
+// written once and never again. It holds what hosts have in their files, so
+// it is its owner's alone.
+type History struct{ dir string }
+
+// OpenHistory gives the history in the state folder dir, which need not be
+// there yet.
+func OpenHistory(dir string) History { return History{filepath.Join(dir, "history")} }
+
+// runID is what names a run, and so its file.
+var runID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z-]*$`)
+
+// ErrNoRun is a run that the history does not have.
+var ErrNoRun = errors.New("no such run in the history")
+
+// Add records a run.
+func (h History) Add(r Run) error {
+	if !runID.MatchString(r.ID) {
+		return fmt.Errorf("record run: %q does not name one", r.ID)
+	}
+	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+		return fmt.Errorf("record run: %w", err)
+	}
+	text, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return fmt.Errorf("record run: %w", err)
+	}
+	tmp, err := os.CreateTemp(h.dir, ".run-*.tmp") // mode 0600
+	if err != nil {
+		return fmt.Errorf("record run: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(append(text, '\n'))
+	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	if err == nil {
+		// A link, since it does not replace: what is recorded stays.
+		err = os.Link(tmp.Name(), filepath.Join(h.dir, r.ID+".json"))
+	}
+	if err != nil {
+		return fmt.Errorf("record run: %w", err)
+	}
+	return nil
+}
+
+// Run reads one run.
+func (h History) Run(id string) (Run, error) {
+	if !runID.MatchString(id) {
+		return Run{}, fmt.Errorf("%q: %w", id, ErrNoRun)
+	}
+	text, err := os.ReadFile(filepath.Join(h.dir, id+".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Run{}, fmt.Errorf("%s: %w", id, ErrNoRun)
+	}
+	if err != nil {
+		return Run{}, fmt.Errorf("read run: %w", err)
+	}
+	var r Run
+	if err := json.Unmarshal(text, &r); err != nil {
+		return Run{}, fmt.Errorf("read run %s: %w", id, err)
+	}
+	return r, nil
+}
+
+// Runs reads all runs since a time, the newest first. A record that cannot be
+// read is an error beside those that can.
+func (h History) Runs(since time.Time) ([]Run, error) {
+	entries, err := os.ReadDir(h.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	var runs []Run
+	var errs []error
+	for _, e := range entries {
+		id, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok || !runID.MatchString(id) {
+			continue
+		}
+		r, err := h.Run(id)
+		if err != nil {
+			errs = append(errs, err)
+		} else if !r.Time.Before(since) {
+			runs = append(runs, r)
+		}
+	}
+	sort.SliceStable(runs, func(i, j int) bool { return runs[i].Time.After(runs[j].Time) })
+	return runs, errors.Join(errs...)
+}
