@@ -397,7 +397,7 @@ func TestLoginsThatFail(t *testing.T) {
 		"no such key":  {func(t *remote.Target) { t.IdentityFiles = []string{filepath.Join(dir, "none")} }, lab.Faults{}, []string{"none: no such file"}},
 		"unknown":      {func(t *remote.Target) { t.KnownHosts = filepath.Join(dir, "none") }, lab.Faults{}, []string{"is not in", "SHA256:", "ssh-keyscan -p"}},
 		"nobody there": {func(t *remote.Target) { t.Port = 1 }, lab.Faults{}, []string{"connect to linux", "refused"}},
-		"become":       {func(t *remote.Target) { t.Become = "sudo" }, lab.Faults{}, []string{"become"}},
+		"become":       {func(t *remote.Target) { t.Become = "sudo" }, lab.Faults{}, []string{"linux: become root by sudo", "sudo: not found"}},
 	} {
 		f.SetFaults("linux", c.fault)
 		target := f.target("linux")

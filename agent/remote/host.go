@@ -128,14 +128,25 @@ func (h *Host) exchange(ctx context.Context, argv []string, line string, input [
 	defer s.Close()
 	var stdout, stderr capped
 	s.Stdout, s.Stderr = &stdout, &stderr
+	var in io.WriteCloser
 	if input != nil {
-		s.Stdin = bytes.NewReader(input)
+		if in, err = s.StdinPipe(); err != nil {
+			return host.Result{}, fmt.Errorf("%s: %s: %w", h.name, argv[0], err)
+		}
 	}
 	stop := context.AfterFunc(ctx, func() {
 		_ = s.Signal(ssh.SIGKILL) // OpenSSH since 7.9 passes it on; older ones do not
 		_ = s.Close()
 	})
-	err = s.Run(line)
+	if err = s.Start(line); err == nil {
+		if in != nil {
+			go func() { // a command may end without having read it all
+				_, _ = in.Write(input)
+				_ = in.Close()
+			}()
+		}
+		err = s.Wait()
+	}
 	if !stop() {
 		return host.Result{}, fmt.Errorf("%s: %s: ended after %s: %w", h.name, strings.Join(argv, " "), time.Since(begun).Round(time.Second/10), ctx.Err())
 	}

@@ -58,7 +58,7 @@ func ls(m *sim.Machine, c *sim.Call) int {
 	exit := 0
 	for _, p := range args {
 		at := abs(c.Dir, p)
-		f, err := m.FS.Stat(at, !set['d'])
+		f, err := m.FS.Stat(at, !set['d'] && !set['l'])
 		if err != nil {
 			exit = fail(c, p, err)
 			if m.Identity.OS == "solaris" || m.Identity.OS == "linux" {
@@ -68,8 +68,12 @@ func ls(m *sim.Machine, c *sim.Call) int {
 		}
 		if set['l'] {
 			// ls(1) follows a link that is named only without -l.
-			if f, err = m.FS.Stat(at, set['L']); err != nil {
-				return c.Refuse()
+			if f, err = m.FS.Stat(at, set['L']); err != nil && m.Identity.OS != "linux" {
+				f, err = m.FS.Stat(at, false) // ls(1) of BSD: the link itself, where it leads nowhere
+			}
+			if err != nil {
+				exit = fail(c, p, err)
+				continue
 			}
 			if !f.Mode.IsDir() || set['d'] {
 				c.Printf("%s\n", long(p, f, set['n']))
