@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,6 +28,7 @@ func (g *globals) dialer(path string) (*dialer, error) {
 	d := &dialer{Dialer: remote.Dialer{
 		Warn:       g.warnOnce(),
 		Passphrase: g.passphrase(),
+		Password:   g.password(),
 		AuthSock:   os.Getenv("SSH_AUTH_SOCK"),
 	}}
 	if self, err := os.Executable(); err == nil {
@@ -64,7 +64,7 @@ func (d *dialer) dial(ctx context.Context, h *inventory.Host) (agent.Session, er
 		if t, err = labTarget(*d.lab, h.Name); err != nil {
 			return nil, err
 		}
-		t.OS, t.Release, t.Agent = h.OS, h.Release, h.Agent
+		t.OS, t.Release, t.Agent, t.Become = h.OS, h.Release, h.Agent, h.Become
 	}
 	return d.Dial(ctx, t)
 }
@@ -82,7 +82,8 @@ func target(h *inventory.Host) remote.Target {
 }
 
 // labTarget says how to reach the simulated host called name; nothing of the
-// inventory's ssh and connection settings holds there.
+// inventory's ssh and connection settings holds there, but that a host with
+// become has its own user, who is as powerless as on the real one.
 func labTarget(c lab.Config, name string) (remote.Target, error) {
 	e, ok := c.Hosts[name]
 	if !ok {
@@ -115,12 +116,27 @@ func (g *globals) passphrase() func(string) ([]byte, error) {
 		return nil
 	}
 	return func(file string) ([]byte, error) {
-		fmt.Fprintf(g.err, "Passphrase for %s: ", file)
-		secret, err := term.ReadPassword(int(g.in.Fd()))
-		fmt.Fprintln(g.err)
-		if err != nil {
-			return nil, errors.New("no passphrase was given")
-		}
-		return secret, nil
+		return g.secret("Passphrase for "+file, "passphrase")
 	}
+}
+
+// password asks at the terminal; nil where there is none.
+func (g *globals) password() func(tool, user string) ([]byte, error) {
+	if !isTerminal(g.in) {
+		return nil
+	}
+	return func(tool, user string) ([]byte, error) {
+		return g.secret(fmt.Sprintf("Password of %s for %s", user, tool), "password")
+	}
+}
+
+// secret asks for a line that is not shown.
+func (g *globals) secret(question, what string) ([]byte, error) {
+	fmt.Fprint(g.err, question+": ")
+	secret, err := term.ReadPassword(int(g.in.Fd()))
+	fmt.Fprintln(g.err)
+	if err != nil {
+		return nil, fmt.Errorf("no %s was given", what)
+	}
+	return secret, nil
 }
