@@ -154,6 +154,8 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 		summary += "; declined, nothing was changed"
 	case errors.Is(runErr, fleet.ErrPreflight):
 		summary += "; nothing was changed"
+	case out.Interrupted:
+		summary += "; interrupted: the next converge goes on from here"
 	}
 	fmt.Fprintln(g.out, summary)
 }
@@ -161,6 +163,14 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 // outcomeError maps the worst that became of a host to converge's exit.
 func outcomeError(out fleet.Outcome) error {
 	var err error
+	if out.Interrupted {
+		err = errReported
+	}
+	for _, r := range out.Results {
+		if out.Interrupted && r.Status == fleet.Changed {
+			err = errRolledBack
+		}
+	}
 	for _, r := range out.Results {
 		switch r.Status {
 		case fleet.Incomplete:

@@ -47,6 +47,9 @@ func (p *progress) observe(e fleet.Event) {
 	if e.Step != "" {
 		what += " " + e.Step
 	}
+	if e.Phase == fleet.PhaseDone && e.Error != "" {
+		what = "failed"
+	}
 	if e.Phase == fleet.PhaseDone {
 		delete(p.now, e.Host)
 		p.done[e.Host] = true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,7 +43,12 @@ type Outcome struct {
 	Run     string
 	Results []Result // by host name
 	Begun   bool     // something may have been changed somewhere
+	// Interrupted: the run was ended before every host had its turn.
+	Interrupted bool
 }
+
+// errInterrupted is why a host did not have its turn.
+var errInterrupted = errors.New("interrupted before its turn")
 
 // ErrPreflight is a run that ended before anything was changed.
 var ErrPreflight = errors.New("nothing was changed")
@@ -74,7 +80,7 @@ func (f *Fleet) Converge(ctx context.Context, approve func([]Finding) (asked boo
 			f.observe(Event{Host: m.host.Name, Phase: PhaseDone, Error: text(m.err)})
 		}
 	})
-	if err := r.leaveOut(); err != nil {
+	if err := r.leaveOut(ctx); err != nil {
 		return r.outcome(), err
 	}
 	found := findings(members)
@@ -125,7 +131,7 @@ func (r *run) changing() []*member {
 
 // leaveOut ends the run where a host could not be looked at, or takes it out
 // of the run with all that would be disturbed without it.
-func (r *run) leaveOut() error {
+func (r *run) leaveOut(ctx context.Context) error {
 	var errs []error
 	for _, m := range r.members {
 		if m.err != nil {
@@ -135,7 +141,7 @@ func (r *run) leaveOut() error {
 	if len(errs) == 0 {
 		return nil
 	}
-	if !r.SkipUnreachable {
+	if !r.SkipUnreachable || ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ErrPreflight, errors.Join(errs...))
 	}
 	for _, m := range r.members {
@@ -178,7 +184,8 @@ func (r *run) begin(ctx context.Context, approved bool) error {
 		if approved {
 			tx.Approved = agent.Fingerprint(m.report)
 		}
-		if _, err := m.session.Begin(ctx, tx, r.progress(m.host.Name, inventory.Whole)); err != nil {
+		var err error
+		if m.begun, err = m.session.Begin(ctx, tx, r.progress(m.host.Name, inventory.Whole)); err != nil {
 			m.err = fmt.Errorf("begin on %s: %w", m.host.Name, err)
 			m.close()
 		}
@@ -187,7 +194,7 @@ func (r *run) begin(ctx context.Context, approved bool) error {
 	if hosts[0].err == nil || r.SkipUnreachable {
 		each(r.Fleet, hosts[1:], one)
 	}
-	return r.leaveOut()
+	return r.leaveOut(ctx)
 }
 
 // stage runs one stage on the hosts that belong to it.
@@ -199,11 +206,11 @@ func (r *run) stage(ctx context.Context, s inventory.Stage, belongs func(*member
 		}
 	}
 	each(r.Fleet, hosts, func(m *member) {
-		err := ctx.Err()
-		if err == nil {
-			err = r.needs(m, s)
+		if ctx.Err() != nil {
+			r.interrupt(m)
+			return
 		}
-		if err != nil {
+		if err := r.needs(m, s); err != nil {
 			r.fail(m, Skipped, err)
 			return
 		}
@@ -246,6 +253,16 @@ func (r *run) fail(m *member, status Status, err error) {
 	r.observe(Event{Host: m.host.Name, Phase: PhaseDone, Error: err.Error()})
 }
 
+// interrupt marks m as not having had its turn; a director may have been
+// prepared before.
+func (r *run) interrupt(m *member) {
+	status := NotBegun
+	if r.done.has(m.host.Name) {
+		status = Partly
+	}
+	r.fail(m, status, errInterrupted)
+}
+
 // needs says why m must not change now: a NAT real server is never pointed at
 // a director that could not be made to forward.
 func (r *run) needs(m *member, s inventory.Stage) error {
@@ -282,15 +299,15 @@ func (r *run) transact(ctx context.Context, m *member, s inventory.Stage) (bool,
 	name := m.host.Name
 	progress := r.progress(name, s)
 	tx := agent.Transaction{Run: r.Run, Who: r.Who, Desired: m.want.For(s).Holding(r.failed.has)}
-	report := m.report // a real server has begun on all of it
+	report := m.begun // a real server has begun on all of it
 	if m.director() {
 		var err error
 		if report, err = m.session.Begin(ctx, tx, progress); err != nil {
 			return false, fmt.Errorf("begin on %s: %w", name, err)
 		}
-		if !agent.Differs(report) {
-			return false, nil
-		}
+	}
+	if !agent.Differs(report) {
+		return false, nil // there is no transaction, and none to commit
 	}
 	if err := m.session.Apply(ctx, progress); err != nil {
 		return false, fmt.Errorf("change %s: %w", name, err)
@@ -362,6 +379,9 @@ func (r *run) proveReachable(ctx context.Context, m *member, report agent.Report
 func (r *run) outcome() Outcome {
 	o := Outcome{Run: r.Run, Begun: r.begun}
 	for _, m := range r.members {
+		o.Interrupted = o.Interrupted || errors.Is(m.err, errInterrupted)
+	}
+	for _, m := range r.members {
 		res := Result{Host: m.host.Name, Err: m.err, Report: m.report}
 		switch status, ok := r.status[m.host.Name]; {
 		case ok:
@@ -370,8 +390,13 @@ func (r *run) outcome() Outcome {
 			res.Status = Failed
 		case !m.changes():
 			res.Status = Unchanged
-		case r.begun && r.done.has(m.host.Name):
+		case r.begun && (r.done.has(m.host.Name) || !agent.Differs(m.begun)):
+			// Settling what an interrupted run had left can be all that was
+			// to be done.
 			res.Status = Changed
+			if m.begun.Settled != "" {
+				res.Report.Notes = append(slices.Clip(res.Report.Notes), m.begun.Settled)
+			}
 			for _, i := range m.report.Items {
 				if !i.Change.Holds() {
 					res.Changes++
