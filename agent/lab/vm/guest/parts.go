@@ -19,6 +19,9 @@ func (s *suite) all() {
 			s.cluster(c)
 		}
 	}
+	if s.wants("ipvs") {
+		s.tables()
+	}
 	s.fabric.Clear()
 }
 
