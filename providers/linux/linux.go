@@ -162,7 +162,7 @@ func (p *planner) live() {
 		p.addLive(v.onRealServer(p.ours()))
 	}
 	for _, t := range p.tunnels {
-		p.addLive(liveTunnel(t)...)
+		p.addLive(liveTunnel(t, p.tunnels)...)
 	}
 	for _, gw := range p.d.Gateways {
 		p.addLive(defaultRoute(gw))
