@@ -101,7 +101,7 @@ func (s *suite) downloading(c cluster, name func(string) string) {
 			return err
 		}
 		s.log("%s", out)
-		for _, want := range []string{":80 -r 192.168.0.180:80 ", ":81 -r 192.168.0.160:81 ", " -w 7\n", ":82 -s sh"} {
+		for _, want := range []string{":80 -r 192.168.0.180:80 ", ":81 -r 192.168.0.160:81 ", " -w 7", ":82 -s sh"} {
 			if !strings.Contains(out, want) {
 				return fmt.Errorf("%q is not there", want)
 			}

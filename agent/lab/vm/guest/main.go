@@ -13,7 +13,7 @@ import (
 func main() {
 	switch {
 	case os.Getpid() == 1 && len(os.Args) == 2 && os.Args[1] == "host":
-		if err := host(); err != nil {
+		if err := live(); err != nil {
 			fmt.Fprintln(os.Stderr, "host:", err)
 			os.Exit(1)
 		}

@@ -22,6 +22,9 @@ func (s *suite) all() {
 	if s.wants("ipvs") {
 		s.tables()
 	}
+	if slices.Contains(s.parts, "speed") { // a measurement, no part of "all"
+		s.speed()
+	}
 	s.fabric.Clear()
 }
 
