@@ -82,12 +82,14 @@ func (p *printer) findings(found []fleet.Finding) {
 		p.finding(p.out, f)
 	}
 	line := count(len(found), "host") + ": "
-	if differ == 0 {
+	if failed > 0 && failed == len(found) {
+		line += "none could be looked at"
+	} else if differ == 0 {
 		line += "nothing differs"
 	} else {
 		line += fmt.Sprintf("%d differ (%s live, %s at boot)", differ, count(live, "step"), count(boot, "step"))
 	}
-	if failed > 0 {
+	if failed > 0 && failed < len(found) {
 		line += fmt.Sprintf(", %d could not be looked at", failed)
 	}
 	fmt.Fprintln(p.out, line)
