@@ -291,7 +291,7 @@ func (f *Fabric) Command(name string, argv ...string) (*exec.Cmd, error) {
 	if !h.booted {
 		return nil, fmt.Errorf("host %s is down", name)
 	}
-	cmd := exec.Command("/usr/sbin/nsenter", append([]string{"-t", strconv.Itoa(h.cmd.Process.Pid), "-m", "-u", "-i", "-n", "-p", "--"}, argv...)...)
+	cmd := exec.Command("nsenter", append([]string{"-t", strconv.Itoa(h.cmd.Process.Pid), "-m", "-u", "-i", "-n", "-p", "--"}, argv...)...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "NO_COLOR=1"}
 	cmd.Dir = "/"
 	return cmd, nil

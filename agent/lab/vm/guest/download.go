@@ -77,12 +77,15 @@ func (s *suite) downloading(c cluster, name func(string) string) {
 			return err
 		}
 		from := d.sofar()
+		still := lag()
 		err = s.converge("/root/after.hcl", "--var", "weight=7")
 		for end := time.Now().Add(patience); d.sofar() == from && time.Now().Before(end); {
 			time.Sleep(slowGap)
 		}
 		size, worst, broken := d.end()
-		s.log("%d bytes from %s over one connection, the longest pause %s", size, d.who, worst.Round(time.Millisecond))
+		machine := still()
+		s.log("%d bytes from %s over one connection, the longest pause %s, of the whole machine %s",
+			size, d.who, worst.Round(time.Millisecond), machine.Round(time.Millisecond))
 		switch {
 		case err != nil:
 			return err
@@ -90,7 +93,7 @@ func (s *suite) downloading(c cluster, name func(string) string) {
 			return fmt.Errorf("the download broke: %w", broken)
 		case size <= from:
 			return errors.New("nothing came while converge ran")
-		case worst > stall:
+		case worst-machine > stall:
 			return fmt.Errorf("the download stood still for %s", worst)
 		}
 		return nil
@@ -108,6 +111,30 @@ func (s *suite) downloading(c cluster, name func(string) string) {
 		}
 		return nil
 	})
+}
+
+// lag measures the longest time that the machine itself stands still, until it
+// is asked for: it shares its processors with whatever runs beside it.
+func lag() (worst func() time.Duration) {
+	stop, found := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var most time.Duration
+		for {
+			select {
+			case <-stop:
+				found <- most
+				return
+			default:
+			}
+			begun := time.Now()
+			time.Sleep(slowGap)
+			most = max(most, time.Since(begun)-slowGap)
+		}
+	}()
+	return func() time.Duration {
+		close(stop)
+		return <-found
+	}
 }
 
 // A download is one that is running.

@@ -17,6 +17,11 @@ func main() {
 			fmt.Fprintln(os.Stderr, "host:", err)
 			os.Exit(1)
 		}
+	case os.Getpid() == 1 && len(os.Args) == 3 && os.Args[1] == "fleet":
+		if err := fleet(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "fleet:", err)
+			os.Exit(1)
+		}
 	case os.Getpid() == 1:
 		machine()
 	default:

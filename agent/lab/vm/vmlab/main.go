@@ -50,7 +50,7 @@ func prove(ctx context.Context, cache, run string, limit time.Duration, memory i
 	if err := os.MkdirAll(filepath.Join(cache, "bin"), 0o755); err != nil {
 		return err
 	}
-	if err := vm.Install(ctx, os.Stdout); err != nil {
+	if err := vm.Install(ctx, os.Stdout, vm.Packages()...); err != nil {
 		return err
 	}
 	kernel, err := vm.FetchKernel(ctx, cache, os.Stdout)
