@@ -9,7 +9,7 @@ export CGO_ENABLED ?= 0
 .PHONY: help build demo test race lint fuzz bench bench-fleet vmlab dist clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 build: bin/lvsfleet ## bin/lvsfleet, as it is (with the agents that `make dist` has made)
 

@@ -167,15 +167,18 @@ func (s *suite) download(addr string) (*download, error) {
 	body := bufio.NewReader(resp.Body)
 	line, err := body.ReadString('\n')
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, resp.Body.Close())
 	}
 	d := &download{who: strings.TrimSpace(line), close: func() { _ = conn.Close() }, done: make(chan struct{})}
-	go d.run(body)
+	go func() {
+		d.run(body)
+		_ = resp.Body.Close()
+		close(d.done)
+	}()
 	return d, nil
 }
 
 func (d *download) run(body io.Reader) {
-	defer close(d.done)
 	buf := make([]byte, 1<<16)
 	last := time.Now()
 	for {

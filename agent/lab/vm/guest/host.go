@@ -34,7 +34,8 @@ func report(name string) func(string) {
 	}
 }
 
-// live is the first process of a host. It boots it, says "ready", and stays.
+// live is the first process of a host. It boots it, says "ready", and stays:
+// it comes back only with what went wrong.
 func live() error {
 	s, err := fabric.Settle(os.Stdin)
 	if err != nil {
