@@ -159,23 +159,25 @@ func (s *suite) download(addr string) (*download, error) {
 	if _, err := fmt.Fprint(conn, "GET /slow HTTP/1.1\r\nHost: lab\r\n\r\n"); err != nil {
 		return nil, err
 	}
-	r := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(r, nil)
-	if err != nil {
-		return nil, err
-	}
-	body := bufio.NewReader(resp.Body)
-	line, err := body.ReadString('\n')
-	if err != nil {
-		return nil, errors.Join(err, resp.Body.Close())
-	}
-	d := &download{who: strings.TrimSpace(line), close: func() { _ = conn.Close() }, done: make(chan struct{})}
+	d := &download{close: func() { _ = conn.Close() }, done: make(chan struct{})}
+	begun := make(chan error, 1)
 	go func() {
-		d.run(body)
-		_ = resp.Body.Close()
-		close(d.done)
+		defer close(d.done)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			begun <- err
+			return
+		}
+		defer resp.Body.Close()
+		body := bufio.NewReader(resp.Body)
+		line, err := body.ReadString('\n')
+		d.who = strings.TrimSpace(line)
+		begun <- err
+		if err == nil {
+			d.run(body)
+		}
 	}()
-	return d, nil
+	return d, <-begun
 }
 
 func (d *download) run(body io.Reader) {
