@@ -6,10 +6,10 @@ GOLANGCI    = $(GO) tool -modfile=tools/go.mod golangci-lint
 PLATFORMS   = linux/amd64 linux/arm64 linux/386 freebsd/amd64 freebsd/386 illumos/amd64 solaris/amd64
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test race crash lint fuzz bench vmlab dist clean
+.PHONY: help build demo test race crash lint fuzz bench bench-fleet vmlab dist clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 build: bin/lvsfleet ## bin/lvsfleet, as it is (with the agents that `make dist` has made)
 
@@ -49,6 +49,9 @@ bench: ## the benchmarks behind docs/benchmarks.md
 
 vmlab: ## prove it on a real kernel, in a virtual machine (Debian, root: installs QEMU)
 	$(GO) run ./agent/lab/vm/vmlab
+
+bench-fleet: ## 50 hosts beside OpenSSH and Ansible (Debian, root: installs Ansible)
+	$(GO) run ./agent/lab/vm/fleet
 
 dist: ## the agents for all platforms, and bin/lvsfleet that carries them
 	$(GO) run ./agent/remote/internal/dist

@@ -109,7 +109,7 @@ func install(ctx context.Context, h host.Host, tmp, sum, final string) error {
 	// again. What is being written by somebody else stays.
 	others, err := h.ReadDir(ctx, path.Dir(final))
 	if err != nil {
-		return nil // it is installed, and that is what was asked
+		return nil //nolint:nilerr // it is installed, and that is what was asked
 	}
 	for _, o := range others {
 		if strings.HasPrefix(o.Name, BinaryPrefix) && !strings.HasPrefix(o.Name, newPrefix) && o.Name != path.Base(final) {

@@ -173,10 +173,11 @@ func (d *deriver) finish(h *Host) Desired {
 
 // gateways are the default routes of h: what it says itself, and what NAT
 // demands in a family of which it says nothing. Where several directors would
-// do, none is chosen.
+// do, none is chosen. A director that shares a role whose gateway it is has
+// none by that role.
 func gateways(h *Host, dr *draft) []netip.Addr {
 	var out []netip.Addr
-	if h.Gateway.IsValid() {
+	if h.Gateway.IsValid() && ownDevice(h, h.Gateway) == "" {
 		out = append(out, h.Gateway)
 	}
 	need := sortedAddrs(dr.gateways)

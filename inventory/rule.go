@@ -55,6 +55,7 @@ const (
 	CodeAllPorts     Code = "LVS041"
 	CodeTunnelEnds   Code = "LVS042"
 	CodeNoRIP        Code = "LVS043"
+	CodeOwnGateway   Code = "LVS044"
 
 	CodeWeightZero     Code = "LVS060"
 	CodeClientsInside  Code = "LVS061"
@@ -68,6 +69,7 @@ const (
 	CodeInsideApart    Code = "LVS069"
 	CodeInterface      Code = "LVS070"
 	CodePeersDiffer    Code = "LVS071"
+	CodeIdleNetmask    Code = "LVS072"
 )
 
 // A Rule is what a code stands for.

@@ -127,6 +127,9 @@ func Rules() []Rule {
 		{CodeNoRIP, Error, "Real server without an address",
 			"The host has no interface address of the VIP's family, or address names none of its own: the director could not reach it, or the host's side not be set up.",
 			"Write the host's interface block: interface \"DEV\" { address = \"A/LEN\" }, or correct address."},
+		{CodeOwnGateway, Error, "Gateway that is the host itself",
+			"A host does not reach anything through itself. A role's gateway is passed over on the director that it names.",
+			"Name the next router."},
 
 		{CodeWeightZero, Warning, "Weight 0 everywhere",
 			"A real server of weight 0 takes no new connections; nobody would serve.",
@@ -164,5 +167,8 @@ func Rules() []Rule {
 		{CodePeersDiffer, Warning, "Different tunnel_peer for one VIP",
 			"A tunnel names one far inside address; that of the service that comes first by name is used.",
 			"Write the same in both, or leave it out."},
+		{CodeIdleNetmask, Warning, "persistence_netmask without persistence",
+			"The mask says which clients count as one for persistence; without persistence_timeout it has no effect.",
+			"Set persistence_timeout, or leave the mask out."},
 	}
 }

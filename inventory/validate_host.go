@@ -126,7 +126,12 @@ func (c *checker) hostAddress(h *Host) {
 		}
 		c.report(CodeAddress, h.Src.Attr("address"), "%q, the address of host %q, is neither an IP address nor the name of a host: %s", h.Address, h.Name, hint)
 	}
-	if h.Gateway.IsValid() && len(h.Interfaces) > 0 && !h.Incomplete && deviceTowards(h, h.Gateway) == "" {
+	if h.Gateway.IsValid() && ownDevice(h, h.Gateway) != "" {
+		directs := slices.ContainsFunc(h.Roles, func(r string) bool { return c.directing[r] })
+		if !directs {
+			c.report(CodeOwnGateway, h.Src.Attr("gateway"), "The gateway %s of host %q is its own address.", h.Gateway, h.Name)
+		}
+	} else if h.Gateway.IsValid() && len(h.Interfaces) > 0 && !h.Incomplete && deviceTowards(h, h.Gateway) == "" {
 		c.report(CodeGatewayOff, h.Src.Attr("gateway"), "The gateway %s of host %q is in none of its networks: %s.", h.Gateway, h.Name, networks(h))
 	}
 }

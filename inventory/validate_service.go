@@ -77,6 +77,9 @@ func (c *checker) serviceWords(s *service) {
 	if s.OnePacket && s.FWMark == 0 && s.protocol() != "udp" {
 		c.report(CodeOnePacket, s.at("one_packet"), "%q is a %s service.", s.Name, strings.ToUpper(s.protocol()))
 	}
+	if s.PersistenceNetmask != 0 && s.PersistenceTimeout == 0 && !s.Incomplete {
+		c.report(CodeIdleNetmask, s.at("persistence_netmask"), "%q has no persistence_timeout.", s.Name)
+	}
 	if s.Weight < 0 || s.Weight > 65535 {
 		c.report(CodeRange, s.at("weight"), "weight is from 0 to 65535, not %d.", s.Weight)
 	}

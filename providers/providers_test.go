@@ -80,7 +80,9 @@ func TestPlanOfDirectorEndsWithItsTable(t *testing.T) {
 			Name: "http", Addr: netip.MustParseAddr("192.0.2.200"), Port: 80, Protocol: "tcp", Scheduler: "wlc",
 		}},
 	}}
-	p, _, err := Plan(context.Background(), linuxHost("6.12.0"), d)
+	h := linuxHost("6.12.0")
+	h.Files["/usr/sbin/ipvsadm"] = host.File{Mode: 0o755}
+	p, _, err := Plan(context.Background(), h, d)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -67,7 +68,7 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 	out, err := f.Converge(ctx, func(found []fleet.Finding) (bool, error) {
 		p.stop()
 		defer p.start()
-		return approve(g, found, flags.yes)
+		return approve(ctx, g, found, flags.yes)
 	})
 	p.stop()
 	if err != nil && len(out.Results) == 0 {
@@ -86,7 +87,7 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 
 // approve shows what will be changed, and asks where somebody is there to
 // answer.
-func approve(g *globals, found []fleet.Finding, yes bool) (asked bool, err error) {
+func approve(ctx context.Context, g *globals, found []fleet.Finding, yes bool) (asked bool, err error) {
 	if yes || g.json || !isTerminal(g.in) {
 		return false, nil
 	}
@@ -99,15 +100,41 @@ func approve(g *globals, found []fleet.Finding, yes bool) (asked bool, err error
 		}
 	}
 	fmt.Fprintf(g.err, "Change %s? [y/N] ", count(n, "host"))
-	answer, err := bufio.NewReader(g.in).ReadString('\n')
-	if err != nil {
-		return false, fmt.Errorf("read the answer: %w", err)
-	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
+	yes, err = answer(ctx, g.in)
+	switch {
+	case err != nil:
+		return false, err
+	case yes:
 		return true, nil
 	}
 	return true, fleet.ErrDeclined
+}
+
+// answer reads a line that agrees or not. An end of the input, and of the
+// program, is no agreement.
+func answer(ctx context.Context, in io.Reader) (yes bool, err error) {
+	type line struct {
+		text string
+		err  error
+	}
+	got := make(chan line, 1)
+	go func() { // ends with the program where nobody types any more
+		text, err := bufio.NewReader(in).ReadString('\n')
+		got <- line{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return false, nil
+	case l := <-got:
+		if l.err != nil && !errors.Is(l.err, io.EOF) {
+			return false, fmt.Errorf("read the answer: %w", l.err)
+		}
+		switch strings.ToLower(strings.TrimSpace(l.text)) {
+		case "y", "yes":
+			return l.err == nil, nil
+		}
+		return false, nil
+	}
 }
 
 // jsonResult is what became of one host, for programs.
@@ -178,6 +205,8 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 		summary += "; declined, nothing was changed"
 	case errors.Is(runErr, fleet.ErrPreflight):
 		summary += "; nothing was changed"
+	case out.Interrupted:
+		summary += "; interrupted: the next converge goes on from here"
 	}
 	fmt.Fprintln(g.out, summary)
 }
@@ -185,16 +214,27 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 // outcomeError maps the worst that became of a host to converge's exit.
 func outcomeError(out fleet.Outcome) error {
 	var err error
+	if out.Interrupted {
+		err = errReported
+	}
+	skipped := 0
+	for _, r := range out.Results {
+		if out.Interrupted && r.Status == fleet.Changed {
+			err = errRolledBack
+		}
+		if r.Status == fleet.Skipped {
+			skipped++
+		}
+	}
+	if skipped > 0 && skipped == len(out.Results) {
+		err = errReported // nobody was left to be made so
+	}
 	for _, r := range out.Results {
 		switch r.Status {
 		case fleet.Incomplete:
 			return errIncomplete
 		case fleet.Failed, fleet.Partly:
 			err = errRolledBack
-		case fleet.Skipped:
-			if errors.Is(r.Err, context.Canceled) { // Ctrl-C came first
-				err = errRolledBack
-			}
 		}
 	}
 	return err

@@ -82,19 +82,21 @@ func (p *printer) findings(found []fleet.Finding) {
 		p.finding(p.out, f)
 	}
 	line := count(len(found), "host") + ": "
-	if differ == 0 {
+	if failed > 0 && failed == len(found) {
+		line += "none could be looked at"
+	} else if differ == 0 {
 		line += "nothing differs"
 	} else {
 		line += fmt.Sprintf("%d differ (%s live, %s at boot)", differ, count(live, "step"), count(boot, "step"))
 	}
-	if failed > 0 {
+	if failed > 0 && failed < len(found) {
 		line += fmt.Sprintf(", %d could not be looked at", failed)
 	}
 	fmt.Fprintln(p.out, line)
 }
 
 func (p *printer) toJSON(f fleet.Finding) jsonFinding {
-	j := jsonFinding{Host: f.Host, System: system(f.Report), Differs: f.Differs(), Notes: f.Report.Notes}
+	j := jsonFinding{Host: f.Host, System: system(f.Report), Differs: f.Differs(), Notes: notes(f.Report)}
 	if f.Err != nil {
 		j.Error = f.Err.Error()
 	}
@@ -113,6 +115,18 @@ func (p *printer) toJSON(f fleet.Finding) jsonFinding {
 	return j
 }
 
+// notes are a host's warnings, beginning with what other runs do or did there.
+func notes(r agent.Report) []string {
+	var list []string
+	if r.UnderWay != "" {
+		list = append(list, "a change is under way: "+r.UnderWay)
+	}
+	if r.Unsettled != "" {
+		list = append(list, "unsettled: "+r.Unsettled)
+	}
+	return append(list, r.Notes...)
+}
+
 // system says what a host is: "freebsd 13.2-RELEASE".
 func system(r agent.Report) string {
 	return strings.TrimSpace(r.Identity.OS + " " + r.Identity.Release)
@@ -121,7 +135,7 @@ func system(r agent.Report) string {
 // finding prints one host, if there is anything to say of it.
 func (p *printer) finding(w io.Writer, f fleet.Finding) {
 	var b strings.Builder
-	for _, n := range f.Report.Notes {
+	for _, n := range notes(f.Report) {
 		fmt.Fprintf(&b, "  %s %s\n", p.paint.yellow("note"), n)
 	}
 	for _, i := range f.Report.Items {

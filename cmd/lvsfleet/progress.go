@@ -55,7 +55,9 @@ func (p *progress) observe(e fleet.Event) {
 		drained = !seen || last != e.Connections
 		p.drains[e.Host] = e.Connections
 	}
-	if e.Stage != "" && e.Phase != fleet.PhaseDone {
+	if e.Phase == fleet.PhaseDone && e.Error != "" {
+		what = "failed"
+	} else if e.Stage != "" && e.Phase != fleet.PhaseDone {
 		what = string(e.Stage) + ": " + what
 	}
 	if e.Phase == fleet.PhaseDone {

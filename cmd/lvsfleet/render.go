@@ -64,9 +64,10 @@ func runRender(ctx context.Context, g *globals, path, out, base string) error {
 	failed := false
 	for _, h := range selected {
 		var r rendered
-		r.machine = lab.Offline(*h, bases[h.Name])
 		r.base = bases[h.Name] != nil
-		err := r.apply(ctx, want[h.Name])
+		if r.machine, err = lab.Preview(*h, bases[h.Name]); err == nil {
+			err = r.apply(ctx, want[h.Name])
+		}
 		if err == nil {
 			err = r.save(out, h.Name)
 		}
@@ -78,10 +79,11 @@ func runRender(ctx context.Context, g *globals, path, out, base string) error {
 		for _, n := range r.notes {
 			fmt.Fprintf(g.err, "%s: note: %s\n", h.Name, n)
 		}
+		files, _ := r.paths()
 		if g.json {
-			g.emit(map[string]any{"host": h.Name, "files": r.paths()})
+			g.emit(map[string]any{"host": h.Name, "files": files})
 		} else {
-			fmt.Fprintf(g.out, "%s: %s\n", h.Name, count(len(r.paths()), "file"))
+			fmt.Fprintf(g.out, "%s: %s\n", h.Name, count(len(files), "file"))
 		}
 	}
 	if failed {
@@ -210,20 +212,20 @@ func (r *rendered) do(ctx context.Context, op step.Op) error {
 }
 
 // paths lists what is written below DIR/HOST: the managed files or, with a
-// base, all of /etc.
-func (r *rendered) paths() []string {
-	var list []string
+// base, all of /etc, with its folders.
+func (r *rendered) paths() (files, folders []string) {
 	r.machine.Locked(func() {
 		r.machine.FS.Walk("/", func(p string, n host.File) {
-			if n.Mode.IsDir() {
-				return
-			}
-			if r.touched[p] || r.base && strings.HasPrefix(p, "/etc/") {
-				list = append(list, p)
+			whole := r.base && strings.HasPrefix(p, "/etc/")
+			switch {
+			case n.Mode.IsDir() && whole:
+				folders = append(folders, p)
+			case !n.Mode.IsDir() && (whole || r.touched[p]):
+				files = append(files, p)
 			}
 		})
 	})
-	return list
+	return files, folders
 }
 
 func (r *rendered) save(out, name string) error {
@@ -244,7 +246,13 @@ func (r *rendered) save(out, name string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", dir, err)
 	}
-	for _, p := range r.paths() {
+	files, folders := r.paths()
+	for _, p := range folders {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.FromSlash(p)), 0o755); err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
+	}
+	for _, p := range files {
 		if err := r.saveFile(dir, p); err != nil {
 			return err
 		}

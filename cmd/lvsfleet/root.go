@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -42,10 +45,23 @@ TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
 	f.StringVar(&g.state, "state", "", "what lvsfleet remembers lies in `DIR` (default $XDG_STATE_HOME/lvsfleet/SITE)")
 	f.StringArrayVar(&g.vars, "var", nil, "set a variable: `NAME=VALUE`")
 	f.StringArrayVar(&g.varFiles, "var-file", nil, "read variables from `FILE`")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.check(root) }
 	root.AddCommand(
 		newValidate(g), newRender(g), newDiff(g), newConverge(g), newVerify(g), newHistory(g), newLab(g), newVersion(g),
 	)
 	return root
+}
+
+// check refuses values that no command could mean. An empty --limit is most
+// likely an empty variable of a script, and by no means every host.
+func (g *globals) check(root *cobra.Command) error {
+	if g.parallel < 1 {
+		return fmt.Errorf("--parallel %d: it must be 1 or more", g.parallel)
+	}
+	if root.PersistentFlags().Changed("limit") && len(g.limit) == 0 || slices.Contains(g.limit, "") {
+		return errors.New("--limit names no host: leave it out for all of them")
+	}
+	return nil
 }
 
 // longVars lets -var and -var-file be written with one dash, as users of other

@@ -95,7 +95,11 @@ func Gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desi
 // unseen is a host without the service. Where ipvsadm itself is there, or may
 // be (a copy of /etc alone shows no units), its system's usual way is taken.
 func unseen(ctx context.Context, h host.Host, id host.Identity) (f Facts, err error) {
-	if _, err := host.Query(ctx, h, "ipvsadm", "--version"); errors.Is(err, host.ErrNotFound) {
+	there, err := installed(ctx, h, "ipvsadm")
+	if err != nil {
+		return Facts{}, err
+	}
+	if !there {
 		return Facts{}, step.Refuse(`install the package ipvsadm, or ask for live settings alone with network = "none"`,
 			"nothing here loads IPVS rules at boot: they would be lost with the next one")
 	}
@@ -113,6 +117,21 @@ func unseen(ctx context.Context, h host.Host, id host.Identity) (f Facts, err er
 	}
 	f.Note = missing(f.Way, f.Rules)
 	return f, err
+}
+
+// installed looks for a program without running it: ipvsadm loads the ip_vs
+// module whatever it is asked, and a look must change nothing.
+func installed(ctx context.Context, h host.Host, name string) (bool, error) {
+	for _, dir := range strings.Split(host.AdminPath, ":") {
+		_, err := step.Lstat(ctx, h, dir+"/"+name)
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return false, fmt.Errorf("look for %s: %w", name, err)
+		}
+	}
+	return false, nil
 }
 
 func isDebian(ctx context.Context, h host.Host) (bool, error) {

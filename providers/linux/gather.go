@@ -219,6 +219,7 @@ func ignored(name string) bool {
 func (g *gatherer) network() (name, evidence string, off bool) {
 	manager := ""
 	links := 0
+	others := "" // a service that is enabled, and neither the network nor ours
 	for _, dir := range []string{"/etc/rc.d/rc3.d", "/etc/rc.d/rc5.d", "/etc/rc3.d", "/etc/rc5.d"} {
 		if under, _, _ := strings.Cut(strings.TrimPrefix(dir, "/etc/"), "/"); !g.has(under) {
 			continue
@@ -230,6 +231,9 @@ func (g *gatherer) network() (name, evidence string, off bool) {
 				return "ifcfg", dir + "/" + e.Name, false
 			case isLink(e.Name, "NetworkManager"):
 				manager = dir + "/" + e.Name
+			}
+			if e.Name != "README" && !strings.HasSuffix(e.Name, "ipvsadm") {
+				others = dir
 			}
 		}
 	}
@@ -246,6 +250,9 @@ func (g *gatherer) network() (name, evidence string, off bool) {
 			dir := "/etc/systemd/system/" + target
 			for _, e := range g.dir(dir) {
 				wants[e.Name] = dir + "/" + e.Name
+				if e.Name != "ipvsadm.service" {
+					others = dir
+				}
 			}
 		}
 	}
@@ -279,6 +286,12 @@ func (g *gatherer) network() (name, evidence string, off bool) {
 	}
 	if links > 0 && g.folder("/etc/rc.d/init.d", "network") {
 		return "ifcfg", "/etc/rc.d/init.d/network has no start link", true
+	}
+	if others != "" {
+		return "ifcfg", others + " has other services", true
+	}
+	if g.has("debian_version") {
+		return "ifcfg", "/etc/debian_version: it is Debian's, or made from it", true
 	}
 	return "ifcfg", "", false // what is not seen is the system's default
 }

@@ -119,7 +119,7 @@ func (p *planner) backend() error {
 		return step.Refuse(`write network = "ifcfg" or "none", or leave it out`,
 			"lvsfleet does not write the network settings of a Linux host as %q", p.d.Network)
 	case p.f.NetworkOff:
-		return step.Refuse("enable it (chkconfig network on), or "+none,
+		return step.Refuse("where the host has it, enable it (chkconfig network on); elsewhere, "+none,
 			"initscripts' network service is not enabled: nothing would read the ifcfg files (%s)", p.f.Evidence)
 	case p.f.Network != "ifcfg":
 		return step.Refuse(none, "the network of this host is configured by %s (%s), which lvsfleet does not write",
@@ -162,7 +162,7 @@ func (p *planner) live() {
 		p.addLive(v.onRealServer(p.ours()))
 	}
 	for _, t := range p.tunnels {
-		p.addLive(liveTunnel(t)...)
+		p.addLive(liveTunnel(t, p.tunnels)...)
 	}
 	for _, gw := range p.d.Gateways {
 		p.addLive(defaultRoute(gw))

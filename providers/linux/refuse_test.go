@@ -49,6 +49,9 @@ func TestHostsThatAreLeftAlone(t *testing.T) {
 			delete(c.Files, networkFile)
 		}, "configured by wicked"},
 		{"initscripts, switched off", "real-dr", instead("/etc/rc.d/init.d/network", "/etc/rc.d/rc3.d/S55sshd"), "network service is not enabled"},
+		{"initscripts are not there at all", "real-dr", instead(wants + "sshd.service"), "network service is not enabled"},
+		{"initscripts are not there, before systemd", "real-dr", instead("/etc/rc3.d/S02ssh"), "network service is not enabled"},
+		{"Debian", "real-dr", instead("/etc/debian_version"), "network service is not enabled"},
 		{"a form that is only reserved", "real-dr", func(_ *hosttest.Canned, d *inventory.Desired) { d.Network = "netplan" }, `as "netplan"`},
 		{"own address differs live", "real-dr", func(c *hosttest.Canned, _ *inventory.Desired) {
 			c.Runs["ip -o -4 addr show"] = hosttest.Text("2: eth0    inet 192.168.0.161/24 scope global eth0\n")

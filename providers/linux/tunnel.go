@@ -102,8 +102,10 @@ func tunnelFile(vars *shellFile, t inventory.PlainEnd) bool {
 	return local == t.Local.String() && remote == t.Remote.String()
 }
 
-// liveTunnel are the live steps of a plain tunnel.
-func liveTunnel(t inventory.PlainEnd) []step.Step {
+// liveTunnel are the live steps of a plain tunnel. all are those of this
+// host: several may have one inside address, since the far one tells them
+// apart.
+func liveTunnel(t inventory.PlainEnd, all []inventory.PlainEnd) []step.Step {
 	dev := t.Interface
 	ends := []string{"mode", "ipip", "local", t.Local.String(), "remote", t.Remote.String()}
 	device := func(ctx context.Context, h host.Host) (step.Change, error) {
@@ -133,6 +135,7 @@ func liveTunnel(t inventory.PlainEnd) []step.Step {
 		for _, a := range list {
 			switch {
 			case a.Prefix.Addr() != t.Inside:
+			case a.Dev != dev && slices.ContainsFunc(all, func(o inventory.PlainEnd) bool { return o.Interface == a.Dev && o.Inside == t.Inside }):
 			case a.Dev != dev:
 				return step.Change{}, step.Refuse("take it away there, or choose another inside address",
 					"the inside address %s of tunnel %q is on %s", t.Inside, t.Name, a.Dev)
@@ -154,7 +157,7 @@ func liveTunnel(t inventory.PlainEnd) []step.Step {
 	return []step.Step{
 		step.Func{Name: "tunnel:" + dev, Probe: device},
 		linkUp(dev),
-		step.Func{Name: "address:" + t.Inside.String(), Probe: address},
+		step.Func{Name: "tunnel:" + dev + ":" + t.Inside.String(), Probe: address},
 	}
 }
 

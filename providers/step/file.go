@@ -23,7 +23,7 @@ type Edit func(old []byte) ([]byte, error)
 // keeps its mode and owner. Missing folders above it are made first.
 type FileStep struct {
 	Path  string
-	Mode  fs.FileMode // permission bits of a file that has to be made
+	Mode  fs.FileMode // permission bits of a file that has to be made; where one says executable, of any
 	Edits []Edit
 }
 
@@ -57,7 +57,9 @@ func (s *FileStep) Check(ctx context.Context, h host.Host) (Change, error) {
 			return Change{}, fmt.Errorf("edit %s: %w", s.Path, err)
 		}
 	}
-	if (next == nil) == !there && string(next) == string(data) {
+	// A script that must be run, and is not executable.
+	dead := there && next != nil && s.Mode&0o111 != 0 && old.Mode&0o111 == 0
+	if !dead && (next == nil) == !there && string(next) == string(data) {
 		return Change{}, nil
 	}
 	target := s.Path
@@ -78,6 +80,10 @@ func (s *FileStep) Check(ctx context.Context, h host.Host) (Change, error) {
 		wanted = host.File{Mode: mode, Data: next}
 		if there {
 			wanted.Mode, wanted.UID, wanted.GID = old.Mode, old.UID, old.GID
+		}
+		if dead {
+			wanted.Mode |= s.Mode & 0o111
+			c.Diff = LiveDiff("mode "+s.Path, fmt.Sprintf("%04o", old.Mode.Perm()), fmt.Sprintf("%04o", wanted.Mode.Perm())) + c.Diff
 		}
 		is = nodeSum(wanted)
 	}

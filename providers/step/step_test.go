@@ -65,6 +65,12 @@ func TestFilesThereAndBack(t *testing.T) {
 			},
 		},
 		{
+			"a script that nobody may run",
+			&step.FileStep{Path: "/etc/conf", Mode: 0o755, Edits: []step.Edit{appendLine("a=1 # mine")}},
+			map[string]host.File{"/etc/conf": conf},
+			map[string]string{"/etc/conf": "-rwxr-x--x a=1 # mine\n"},
+		},
+		{
 			"an edit keeps mode, owner and the other bytes",
 			&step.FileStep{Path: "/etc/conf", Edits: []step.Edit{appendLine("x"), appendLine("y")}},
 			map[string]host.File{"/etc/conf": conf},

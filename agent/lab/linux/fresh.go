@@ -14,6 +14,9 @@ func fresh(f *sim.FS, spec sim.Spec, e era) {
 	for _, d := range []string{"/root", "/tmp", "/var/run", "/var/lib", "/var/log", "/etc/sysconfig/network-scripts", "/etc/modprobe.d", "/sbin", "/usr/sbin", "/usr/bin"} {
 		f.MkdirAll(d)
 	}
+	// Who looks whether it is installed finds it; who calls it by its path gets
+	// the command.
+	f.Put("/sbin/ipvsadm", 0o755, "#!/bin/sh\nexec ipvsadm \"$@\"\n")
 	f.Put("/etc/hosts", 0o644, "127.0.0.1\tlocalhost.localdomain\tlocalhost\n")
 	release := map[era]string{
 		fc5:     "Fedora Core release 5 (Bordeaux)",

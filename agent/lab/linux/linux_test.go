@@ -2,16 +2,14 @@ package linux
 
 import (
 	"flag"
-	"fmt"
 	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lvsfleet/lvsfleet/agent/lab/labtest"
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
@@ -33,89 +31,8 @@ func machine(era string, addrs ...string) *sim.Machine {
 	return New(sim.Spec{Name: "rs160", OS: inventory.Linux, Release: releases[era], Interfaces: []inventory.Interface{card}})
 }
 
-// shell runs a script line by line and gives a transcript in the form of the
-// real systems' transcripts. Lines "# ..." are remarks; "REBOOT" reboots,
-// "POWER" cuts the power; "FILE path" and the lines up to "." write a file.
-func shell(m *sim.Machine, script string) string {
-	var b strings.Builder
-	lines := strings.Split(strings.TrimSpace(script), "\n")
-	for i := 0; i < len(lines); i++ {
-		line := strings.TrimSpace(lines[i])
-		switch {
-		case line == "":
-		case strings.HasPrefix(line, "# "):
-			b.WriteString(line + "\n")
-		case line == "REBOOT":
-			m.Reboot()
-			b.WriteString("# reboot\n")
-		case line == "POWER":
-			m.PowerCycle()
-			b.WriteString("# power cut\n")
-		case strings.HasPrefix(line, "FILE "):
-			var text strings.Builder
-			for i++; strings.TrimSpace(lines[i]) != "."; i++ {
-				text.WriteString(strings.TrimSpace(lines[i]) + "\n")
-			}
-			m.Locked(func() { m.FS.Put(line[5:], 0o644, text.String()) })
-			fmt.Fprintf(&b, "# %s:\n", line[5:])
-			for t := range strings.Lines(text.String()) {
-				b.WriteString("#   " + t)
-			}
-		default:
-			exec(m, line, &b)
-		}
-	}
-	return b.String()
-}
-
-func exec(m *sim.Machine, line string, b *strings.Builder) {
-	var stdout, stderr strings.Builder
-	exit := m.Exec(&sim.Call{Argv: []string{"sh", "-c", line}, Stdout: &stdout, Stderr: &stderr})
-	fmt.Fprintf(b, "$ %s\n%s", line, stdout.String())
-	if stderr.Len() > 0 {
-		fmt.Fprintf(b, "stderr:\n%s", stderr.String())
-	}
-	if exit != 0 {
-		fmt.Fprintf(b, "exit: %d\n", exit)
-	}
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s (-want +got):\n%s", name, d)
-	}
-}
-
-// TestTranscripts runs testdata/*.sh on the eras that its first line names and
-// compares with the transcripts beside it.
 func TestTranscripts(t *testing.T) {
-	scripts, err := filepath.Glob("testdata/*.sh")
-	if err != nil || len(scripts) == 0 {
-		t.Fatal("no scripts", err)
-	}
-	for _, file := range scripts {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		head, script, _ := strings.Cut(string(text), "\n")
-		for _, era := range strings.Fields(strings.TrimPrefix(head, "# eras:")) {
-			name := strings.TrimSuffix(filepath.Base(file), ".sh") + "." + era + ".txt"
-			t.Run(name, func(t *testing.T) { golden(t, name, shell(machine(era), script)) })
-		}
-	}
+	labtest.Transcripts(t, *update, func(era string) *sim.Machine { return machine(era) })
 }
 
 // A boot leaves nothing behind that would change the next one.
@@ -127,7 +44,7 @@ func TestSecondBootIsTheSame(t *testing.T) {
 		if d := cmp.Diff(strings.Split(first, "\n"), strings.Split(state(m), "\n")); d != "" {
 			t.Errorf("%s (-first +second):\n%s", era, d)
 		}
-		own := shell(m, "ip -o addr show dev eth0")
+		own := labtest.Shell(m, "ip -o addr show dev eth0")
 		for _, a := range []string{"192.168.0.160/24", "192.168.0.161/32", "10.0.0.1/8", "2001:db8::1/64", "2001:db8::2/64"} {
 			if !strings.Contains(own, a) {
 				t.Errorf("%s does not hold %s:\n%s", era, a, own)
@@ -146,11 +63,11 @@ func TestBase(t *testing.T) {
 	spec := sim.Spec{Name: "lb", OS: inventory.Linux, Release: "2.6.15", Base: base, Interfaces: []inventory.Interface{{Device: "eth0"}}}
 	ask := "ip -o -4 addr show dev eth0\nsysctl -n net.ipv4.ip_forward"
 	addr := "$ ip -o -4 addr show dev eth0\n2: eth0    inet 10.1.2.3/16 brd 10.1.255.255 scope global eth0\n"
-	if d := cmp.Diff(addr+"$ sysctl -n net.ipv4.ip_forward\n1\n", shell(New(spec), ask)); d != "" {
+	if d := cmp.Diff(addr+"$ sysctl -n net.ipv4.ip_forward\n1\n", labtest.Shell(New(spec), ask)); d != "" {
 		t.Error(d)
 	}
 	spec.Base["/etc/rc.d/init.d/network"] = host.File{Mode: 0o755}
-	if d := cmp.Diff("$ ip -o -4 addr show dev eth0\n$ sysctl -n net.ipv4.ip_forward\n1\n", shell(New(spec), ask)); d != "" {
+	if d := cmp.Diff("$ ip -o -4 addr show dev eth0\n$ sysctl -n net.ipv4.ip_forward\n1\n", labtest.Shell(New(spec), ask)); d != "" {
 		t.Error("without a start link:", d)
 	}
 }
@@ -165,10 +82,10 @@ func TestDebianRules(t *testing.T) {
 		"/etc/default/ipvsadm":  {Mode: 0o644, Data: []byte("AUTO=\"false\"\n")},
 	}
 	m := New(sim.Spec{Name: "lb", OS: inventory.Linux, Release: "6.1.0", Base: base})
-	if got := shell(m, "ipvsadm -Sn"); got != "$ ipvsadm -Sn\n" {
+	if got := labtest.Shell(m, "ipvsadm -Sn"); got != "$ ipvsadm -Sn\n" {
 		t.Error(got)
 	}
-	got := shell(m, "echo 'AUTO=\"true\"' > /etc/default/ipvsadm\nREBOOT\nipvsadm -Sn\nipvsadm -C\nREBOOT\nipvsadm -Sn")
+	got := labtest.Shell(m, "echo 'AUTO=\"true\"' > /etc/default/ipvsadm\nREBOOT\nipvsadm -Sn\nipvsadm -C\nREBOOT\nipvsadm -Sn")
 	if strings.Count(got, "-A -t 192.168.0.200:80 -s rr\n") != 2 {
 		t.Error(got)
 	}
@@ -190,7 +107,7 @@ func TestArping(t *testing.T) {
 	m := machine("current")
 	w := &wire{}
 	m.Wire = w
-	golden(t, "arping.txt", shell(m, `
+	labtest.Golden(t, "arping.txt", labtest.Shell(m, `
 		arping -D -c 2 -w 3 -I eth0 192.168.0.200
 		arping -q -D -I eth0 192.168.0.201
 		arping -c 1 -I eth0 192.168.0.200
@@ -200,7 +117,7 @@ func TestArping(t *testing.T) {
 		arping -U -c 1 -I eth0 192.168.0.209
 		arping -D -I eth9 192.168.0.200
 		arping -D -I lo 192.168.0.200
-		arping -x 192.168.0.200`))
+		arping -x 192.168.0.200`), *update)
 	if d := cmp.Diff([]string{"eth0 192.168.0.160", "eth0 192.168.0.160"}, w.told); d != "" {
 		t.Error(d)
 	}
@@ -253,7 +170,7 @@ func FuzzBoot(f *testing.F) {
 				m.FS.Put("/etc/systemd/system/ipvsadm.service.d/x.conf", 0o644, unit)
 			})
 			m.Reboot()
-			_ = shell(m, "ip addr")
+			_ = labtest.Shell(m, "ip addr")
 		}
 	})
 }

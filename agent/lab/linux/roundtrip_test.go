@@ -1,96 +1,17 @@
 package linux
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/lvsfleet/lvsfleet/agent/lab/labtest"
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/inventory"
-	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/host"
-	plans "github.com/lvsfleet/lvsfleet/providers/linux"
-	"github.com/lvsfleet/lvsfleet/providers/step"
 )
-
-// agentless is a machine that offers nothing but a host.Host, as one that is
-// reached over SSH without an agent.
-type agentless struct{ host.Host }
-
-func plan(t *testing.T, m *sim.Machine, d inventory.Desired) (host.Host, step.Plan) {
-	t.Helper()
-	ctx := context.Background()
-	h := host.NewCache(agentless{m})
-	f, err := plans.Gather(ctx, h, m.Identity, d)
-	if err != nil {
-		t.Fatal("gather:", err)
-	}
-	p, err := plans.Plan(d, f)
-	if err != nil {
-		t.Fatal("plan:", err)
-	}
-	if d.Director != nil {
-		f, err := director.Gather(ctx, h, m.Identity, d)
-		if err != nil {
-			t.Fatal("gather director:", err)
-		}
-		more, err := director.Plan(d, f)
-		if err != nil {
-			t.Fatal("plan director:", err)
-		}
-		p.Append(more)
-	}
-	return h, p
-}
-
-func steps(p step.Plan) []step.Step { return append(slices.Clone(p.Live), p.Boot...) }
-
-// converge makes the plan hold, as the engine does: all checks first.
-func converge(t *testing.T, m *sim.Machine, d inventory.Desired) (undo []step.Op) {
-	t.Helper()
-	ctx := context.Background()
-	h, p := plan(t, m, d)
-	var do []step.Op
-	for _, s := range steps(p) {
-		c, err := s.Check(ctx, h)
-		if err != nil {
-			t.Fatalf("check %s: %v", s.ID(), err)
-		}
-		do = append(do, c.Do...)
-		undo = append(slices.Clone(c.Undo), undo...)
-	}
-	if len(do) == 0 {
-		t.Fatal("nothing to do on a fresh machine")
-	}
-	for _, o := range do {
-		if err := o.Do(ctx, h); err != nil {
-			t.Fatalf("%s: %v", o, err)
-		}
-	}
-	return undo
-}
-
-// holds fails for every step that is not as it should be.
-func holds(t *testing.T, when string, m *sim.Machine, d inventory.Desired) {
-	t.Helper()
-	h, p := plan(t, m, d)
-	for _, s := range steps(p) {
-		c, err := s.Check(context.Background(), h)
-		if err != nil {
-			t.Errorf("%s: check %s: %v", when, s.ID(), err)
-		} else if !c.Holds() {
-			t.Errorf("%s: %s does not hold:\n%s%v", when, s.ID(), c.Diff, c.Do)
-		}
-	}
-	if t.Failed() {
-		t.Log(shell(m, "cat /var/log/boot.log\nip -o addr\nip route\nlsmod\nipvsadm -Sn"))
-	}
-}
 
 // network is what matters of the live state: addresses with their labels,
 // default routes, the IPVS table and its methods' settings.
@@ -225,42 +146,15 @@ func wanted() map[string]inventory.Desired {
 	}
 }
 
-// What lvsfleet makes holds at once, at the next boot and at the one after,
-// with an orderly shutdown and without; and is undone to the last byte.
 func TestConvergeSurvivesReboot(t *testing.T) {
 	for era := range releases {
 		for name, d := range wanted() {
 			t.Run(era+" "+name, func(t *testing.T) {
 				own := d.Interfaces[0].Addresses[0].String()
-				m := machine(era, own)
-				before := state(m)
-				undo := converge(t, m, d)
-				holds(t, "at once", m, d)
-				if t.Failed() {
-					return
-				}
-				live := network(m)
-				m.Reboot()
-				holds(t, "after a reboot", m, d)
-				if d := cmp.Diff(live, network(m)); d != "" {
-					t.Errorf("what is live differs after a reboot (-before +after):\n%s", d)
-				}
-				m.PowerCycle()
-				holds(t, "after a power cut", m, d)
-
-				fresh := machine(era, own)
-				undo = converge(t, fresh, d)
-				h := host.NewCache(agentless{fresh})
-				for range 2 {
-					for _, o := range undo {
-						if err := o.Do(context.Background(), h); err != nil {
-							t.Errorf("undo %s: %v", o, err)
-						}
-					}
-				}
-				if d := cmp.Diff(strings.Split(before, "\n"), strings.Split(state(fresh), "\n")); d != "" {
-					t.Errorf("undone (-before +after):\n%s", d)
-				}
+				labtest.Case{
+					Machine: func() *sim.Machine { return machine(era, own) }, Desired: d, State: state, Network: network,
+					Show: "cat /var/log/boot.log\nip -o addr\nip route\nlsmod\nipvsadm -Sn",
+				}.Survives(t)
 			})
 		}
 	}

@@ -1,84 +1,16 @@
 package solaris
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/lvsfleet/lvsfleet/agent/lab/labtest"
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
-	plans "github.com/lvsfleet/lvsfleet/providers/solaris"
-	"github.com/lvsfleet/lvsfleet/providers/step"
 )
-
-// agentless is a machine that offers nothing but a host.Host, as one that is
-// reached over SSH without an agent.
-type agentless struct{ host.Host }
-
-func plan(t *testing.T, m *sim.Machine, d inventory.Desired) (host.Host, step.Plan) {
-	t.Helper()
-	ctx := context.Background()
-	h := host.NewCache(agentless{m})
-	f, err := plans.Gather(ctx, h, m.Identity, d)
-	if err != nil {
-		t.Fatal("gather:", err)
-	}
-	p, err := plans.Plan(d, f)
-	if err != nil {
-		t.Fatal("plan:", err)
-	}
-	return h, p
-}
-
-func steps(p step.Plan) []step.Step { return append(slices.Clone(p.Live), p.Boot...) }
-
-// converge makes the plan hold, as the engine does: all checks first.
-func converge(t *testing.T, m *sim.Machine, d inventory.Desired) (undo []step.Op) {
-	t.Helper()
-	ctx := context.Background()
-	h, p := plan(t, m, d)
-	var do []step.Op
-	for _, s := range steps(p) {
-		c, err := s.Check(ctx, h)
-		if err != nil {
-			t.Fatalf("check %s: %v", s.ID(), err)
-		}
-		do = append(do, c.Do...)
-		undo = append(slices.Clone(c.Undo), undo...)
-	}
-	if len(do) == 0 {
-		t.Fatal("nothing to do on a fresh machine")
-	}
-	for _, o := range do {
-		if err := o.Do(ctx, h); err != nil {
-			t.Fatalf("%s: %v", o, err)
-		}
-	}
-	return undo
-}
-
-// holds fails for every step that is not as it should be.
-func holds(t *testing.T, when string, m *sim.Machine, d inventory.Desired) {
-	t.Helper()
-	h, p := plan(t, m, d)
-	for _, s := range steps(p) {
-		c, err := s.Check(context.Background(), h)
-		if err != nil {
-			t.Errorf("%s: check %s: %v", when, s.ID(), err)
-		} else if !c.Holds() {
-			t.Errorf("%s: %s does not hold:\n%s%v", when, s.ID(), c.Diff, c.Do)
-		}
-	}
-	if t.Failed() {
-		t.Log(shell(m, "cat /var/log/boot.log\nifconfig -a\nnetstat -rn"))
-	}
-}
 
 // state is all that a person could tell a machine by.
 func state(m *sim.Machine) string {
@@ -123,38 +55,14 @@ func wanted() map[string]inventory.Desired {
 	return map[string]inventory.Desired{"nat": nat, "dr": dr, "tun": tun}
 }
 
-// What lvsfleet makes holds at once, at the next boot and at the one after,
-// with an orderly shutdown and without; and is undone to the last byte.
 func TestConvergeSurvivesReboot(t *testing.T) {
 	for _, era := range []string{"solaris10", "illumos"} {
 		for name, d := range wanted() {
 			t.Run(era+" "+name, func(t *testing.T) {
 				own := d.Interfaces[0].Addresses[0].String()
-				m := machine(era, own)
-				before := state(m)
-				undo := converge(t, m, d)
-				holds(t, "at once", m, d)
-				if t.Failed() {
-					return
-				}
-				m.Reboot()
-				holds(t, "after a reboot", m, d)
-				m.PowerCycle()
-				holds(t, "after a power cut", m, d)
-
-				fresh := machine(era, own)
-				undo = converge(t, fresh, d)
-				h := host.NewCache(agentless{fresh})
-				for range 2 {
-					for _, o := range undo {
-						if err := o.Do(context.Background(), h); err != nil {
-							t.Errorf("undo %s: %v", o, err)
-						}
-					}
-				}
-				if d := cmp.Diff(strings.Split(before, "\n"), strings.Split(state(fresh), "\n")); d != "" {
-					t.Errorf("undone (-before +after):\n%s", d)
-				}
+				labtest.Case{
+					Machine: func() *sim.Machine { return machine(era, own) }, Desired: d, State: state, Show: "cat /var/log/boot.log\nifconfig -a\nnetstat -rn",
+				}.Survives(t)
 			})
 		}
 	}

@@ -95,10 +95,11 @@ func clean(line string) string {
 	return line
 }
 
-// Install installs the packages that are missing, as root on a Debian.
-func Install(ctx context.Context, out io.Writer) error {
+// Install installs those of the packages that are missing, as root on a
+// Debian.
+func Install(ctx context.Context, out io.Writer, packages ...string) error {
 	var missing []string
-	for _, p := range Packages() {
+	for _, p := range packages {
 		state, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${Status}", p).Output()
 		if err != nil || !strings.HasSuffix(string(state), " installed") {
 			missing = append(missing, p)

@@ -72,10 +72,17 @@ type Fabric struct {
 	mu    sync.Mutex
 	hosts map[string]*host
 	ports int
+	// dialled counts the connections of Dial.
+	dialled int
 }
+
+// firstPort is below those that the kernel gives by itself
+// (net.ipv4.ip_local_port_range).
+const firstPort = 10000
 
 type host struct {
 	spec   Spec
+	ports  []string // the other ends of its cards
 	cmd    *exec.Cmd
 	booted bool
 }
@@ -144,9 +151,11 @@ func (f *Fabric) Boot(name string) error {
 		return fmt.Errorf("boot %s: %w", name, err)
 	}
 	for _, l := range h.spec.Links {
-		if err := f.plug(cmd.Process.Pid, l); err != nil {
+		port, err := f.plug(cmd.Process.Pid, l)
+		if err != nil {
 			return fail(fmt.Errorf("plug %s into %s: %w", l.Dev, l.Segment, err))
 		}
+		h.ports = append(h.ports, port)
 	}
 	if err := json.NewEncoder(in).Encode(h.spec); err != nil {
 		return fail(err)
@@ -173,15 +182,16 @@ func (f *Fabric) Boot(name string) error {
 	return nil
 }
 
-// plug makes the card of a host whose first process is pid.
-func (f *Fabric) plug(pid int, l Link) error {
+// plug makes the card of a host whose first process is pid, and names its
+// other end.
+func (f *Fabric) plug(pid int, l Link) (port string, err error) {
 	br, err := netlink.LinkByName(l.Segment)
 	if err != nil {
-		return err
+		return "", err
 	}
 	f.mu.Lock()
 	f.ports++
-	port := "v" + strconv.Itoa(f.ports)
+	port = "v" + strconv.Itoa(f.ports)
 	f.mu.Unlock()
 	v := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: port, MasterIndex: br.Attrs().Index},
@@ -189,13 +199,13 @@ func (f *Fabric) plug(pid int, l Link) error {
 	}
 	if l.MAC != "" {
 		if v.PeerHardwareAddr, err = net.ParseMAC(l.MAC); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if err := netlink.LinkAdd(v); err != nil {
-		return err
+		return "", err
 	}
-	return netlink.LinkSetUp(v)
+	return port, netlink.LinkSetUp(v)
 }
 
 func (f *Fabric) find(name string) (*host, error) {
@@ -221,7 +231,20 @@ func (f *Fabric) Cut(name string) error {
 	_ = h.cmd.Process.Kill() // the first process: the kernel kills the rest
 	_ = h.cmd.Wait()
 	h.cmd, h.booted = nil, false
-	return nil
+	// The kernel takes its time with a network that nobody has any more, and
+	// that would still answer.
+	var errs []error
+	for _, p := range h.ports {
+		l, err := netlink.LinkByName(p)
+		if err != nil {
+			continue // gone already
+		}
+		if err := netlink.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, fmt.Errorf("unplug %s: %w", name, err))
+		}
+	}
+	h.ports = nil
+	return errors.Join(errs...)
 }
 
 // All gives a function's error for each of the hosts of that kind, joined, run
@@ -268,7 +291,7 @@ func (f *Fabric) Command(name string, argv ...string) (*exec.Cmd, error) {
 	if !h.booted {
 		return nil, fmt.Errorf("host %s is down", name)
 	}
-	cmd := exec.Command("/bin/busybox", append([]string{"nsenter", "-t", strconv.Itoa(h.cmd.Process.Pid), "-m", "-u", "-i", "-n", "-p", "--"}, argv...)...)
+	cmd := exec.Command("nsenter", append([]string{"-t", strconv.Itoa(h.cmd.Process.Pid), "-m", "-u", "-i", "-n", "-p", "--"}, argv...)...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "NO_COLOR=1"}
 	cmd.Dir = "/"
 	return cmd, nil
@@ -318,10 +341,16 @@ func (f *Fabric) In(name string, do func() error) error {
 	return <-done
 }
 
-// Dial opens a TCP connection from a host. The address is a literal one.
+// Dial opens a TCP connection from a host. The address is a literal one. No
+// two connections come from the same port: IPVS would send the second where
+// the first went, without asking its scheduler.
 func (f *Fabric) Dial(name, addr string, timeout time.Duration) (conn net.Conn, err error) {
+	f.mu.Lock()
+	f.dialled++
+	d := net.Dialer{Timeout: timeout, LocalAddr: &net.TCPAddr{Port: firstPort + f.dialled%(1<<16-firstPort)}}
+	f.mu.Unlock()
 	err = f.In(name, func() error {
-		c, err := net.DialTimeout("tcp", addr, timeout)
+		c, err := d.Dial("tcp", addr)
 		conn = c
 		return err
 	})

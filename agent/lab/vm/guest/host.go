@@ -34,8 +34,9 @@ func report(name string) func(string) {
 	}
 }
 
-// host is the first process of a host. It boots it, says "ready", and stays.
-func host() error {
+// live is the first process of a host. It boots it, says "ready", and stays:
+// it comes back only with what went wrong.
+func live() error {
 	s, err := fabric.Settle(os.Stdin)
 	if err != nil {
 		return err

@@ -13,8 +13,11 @@ import (
 func main() {
 	switch {
 	case os.Getpid() == 1 && len(os.Args) == 2 && os.Args[1] == "host":
-		if err := host(); err != nil {
-			fmt.Fprintln(os.Stderr, "host:", err)
+		fmt.Fprintln(os.Stderr, "host:", live())
+		os.Exit(1)
+	case os.Getpid() == 1 && len(os.Args) == 3 && os.Args[1] == "fleet":
+		if err := fleet(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "fleet:", err)
 			os.Exit(1)
 		}
 	case os.Getpid() == 1:

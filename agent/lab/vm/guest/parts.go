@@ -19,6 +19,12 @@ func (s *suite) all() {
 			s.cluster(c)
 		}
 	}
+	if s.wants("ipvs") {
+		s.tables()
+	}
+	if slices.Contains(s.parts, "speed") { // a measurement, no part of "all"
+		s.speed()
+	}
 	s.fabric.Clear()
 }
 
@@ -143,6 +149,12 @@ func (s *suite) cluster(c cluster) {
 		})
 		s.check(name("after the reboot, exactly one Ethernet address answers for the VIP"), func() error { return s.alone(c) })
 		s.check(name("after the reboot, nothing differs"), func() error { return s.same(site) })
+	}
+	if s.wants("mistakes") {
+		s.mistaken(c, name)
+	}
+	if s.wants("download") {
+		s.downloading(c, name)
 	}
 	s.check(name("every stand-in could do its part"), faultless)
 }

@@ -26,7 +26,7 @@ const patience = 5 * time.Second
 
 // fetch gets a page as the client and says who served it, and how long the
 // page was.
-func (s *suite) fetch(addr, page string) (who string, size int, err error) {
+func (s *suite) fetch(addr, page string, patience time.Duration) (who string, size int, err error) {
 	conn, err := s.fabric.Dial("client", addr, patience)
 	if err != nil {
 		return "", 0, err
@@ -56,10 +56,13 @@ const fetches = 40
 
 // shares fetches the page that says who served it, and compares who did with
 // what the weights say.
-func (s *suite) shares(c cluster) error {
+func (s *suite) shares(c cluster) error { return s.sharesWithin(c, patience) }
+
+// sharesWithin gives each answer that time to come.
+func (s *suite) sharesWithin(c cluster, limit time.Duration) error {
 	got := map[string]int{}
 	for i := range fetches {
-		who, _, err := s.fetch(c.vip+":80", "/")
+		who, _, err := s.fetch(c.vip+":80", "/", limit)
 		if err != nil {
 			return fmt.Errorf("fetch %d of %d: %w; until then %v", i+1, fetches, err, got)
 		}
@@ -80,7 +83,7 @@ func (s *suite) passing(c cluster) error {
 	}
 	total := 0
 	for range 8 {
-		_, n, err := s.fetch(c.vip+":80", "/big")
+		_, n, err := s.fetch(c.vip+":80", "/big", patience)
 		if err != nil {
 			return err
 		}

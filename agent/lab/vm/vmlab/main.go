@@ -50,7 +50,7 @@ func prove(ctx context.Context, cache, run string, limit time.Duration, memory i
 	if err := os.MkdirAll(filepath.Join(cache, "bin"), 0o755); err != nil {
 		return err
 	}
-	if err := vm.Install(ctx, os.Stdout); err != nil {
+	if err := vm.Install(ctx, os.Stdout, vm.Packages()...); err != nil {
 		return err
 	}
 	kernel, err := vm.FetchKernel(ctx, cache, os.Stdout)
@@ -89,13 +89,13 @@ func pack(ctx context.Context, kernel vm.Kernel, bin, to string) error {
 	for _, d := range []string{"/bin", "/sbin", "/proc", "/sys", "/dev", "/tmp", "/run/sshd", "/root", "/var/empty", "/var/lib", "/var/log", "/var/run", "/etc/lab"} {
 		i.Dir(d)
 	}
-	for _, name := range []string{"busybox", "sshd", "ssh", "ip", "ipvsadm", "kmod", "sysctl"} {
+	for _, name := range []string{"busybox", "sshd", "ssh", "ip", "ipvsadm", "kmod", "sysctl", "dash", "nsenter"} {
 		if err := i.Program(ctx, name); err != nil {
 			return err
 		}
 	}
 	i.Link("/bin/busybox", "/usr/sbin/busybox")
-	i.Link("/bin/sh", "busybox")
+	i.Link("/bin/sh", "/usr/sbin/dash") // busybox' shell would take its own commands before those in PATH
 	// Every other small command is busybox', the second in PATH.
 	applets, err := exec.CommandContext(ctx, "busybox", "--list").Output()
 	if err != nil {

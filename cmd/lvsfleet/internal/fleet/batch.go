@@ -128,8 +128,8 @@ var errTooMany = errors.New("left as it is: the run stopped")
 
 // stopped says why no new batch is taken.
 func (r *run) stopped(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return errInterrupted
 	}
 	if n := r.failures(); n > r.Site.Rollout.MaxFailures {
 		return fmt.Errorf("%w after %d of its hosts failed (max_failures is %d)", errTooMany, n, r.Site.Rollout.MaxFailures)
@@ -156,7 +156,11 @@ func (r *run) batches(ctx context.Context, pending []*member) {
 	for n := 0; len(pending) > 0; {
 		if why := r.stopped(ctx); why != nil {
 			for _, m := range pending {
-				r.fail(m, Skipped, why)
+				if errors.Is(why, errInterrupted) {
+					r.interrupt(m)
+				} else {
+					r.fail(m, Skipped, why)
+				}
 			}
 			return
 		}
@@ -244,9 +248,9 @@ func (r *run) batch(ctx context.Context, batch []*member) {
 	defer r.lendTo(batch, nil)
 	r.drain(ctx, lent)
 	batch = r.guided(batch)
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		for _, m := range batch {
-			r.fail(m, Skipped, err)
+			r.interrupt(m)
 		}
 		batch = nil
 	}

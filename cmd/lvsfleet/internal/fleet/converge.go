@@ -48,7 +48,12 @@ type Outcome struct {
 	Run     string
 	Results []Result // by host name
 	Begun   bool     // something may have been changed somewhere
+	// Interrupted: the run was ended before every host had its turn.
+	Interrupted bool
 }
+
+// errInterrupted is why a host did not have its turn.
+var errInterrupted = errors.New("interrupted before its turn")
 
 // ErrPreflight is a run that ended before anything was changed.
 var ErrPreflight = errors.New("nothing was changed")
@@ -85,7 +90,7 @@ func (f *Fleet) Converge(ctx context.Context, approve func([]Finding) (asked boo
 			r.dismiss(m)
 		}
 	})
-	if err := r.leaveOut(); err != nil {
+	if err := r.leaveOut(ctx); err != nil {
 		return r.outcome(), err
 	}
 	if len(r.changing()) == 0 {
@@ -216,7 +221,7 @@ func (r *run) readTables(ctx context.Context) error {
 			r.dismiss(m)
 		}
 	})
-	return r.leaveOut()
+	return r.leaveOut(ctx)
 }
 
 // editsTable says whether the director's own table is to change.
@@ -282,7 +287,7 @@ func (r *run) changing() []*member {
 
 // leaveOut ends the run where a host could not be looked at, or takes it out
 // of the run with all that would be disturbed without it.
-func (r *run) leaveOut() error {
+func (r *run) leaveOut(ctx context.Context) error {
 	var errs []error
 	for _, m := range r.members {
 		if m.err != nil {
@@ -292,7 +297,8 @@ func (r *run) leaveOut() error {
 	if len(errs) == 0 {
 		return nil
 	}
-	if !r.SkipUnreachable {
+	// A run of which nobody is left has not made the fleet so.
+	if !r.SkipUnreachable || ctx.Err() != nil || len(errs) == len(r.members) {
 		return fmt.Errorf("%w: %w", ErrPreflight, errors.Join(errs...))
 	}
 	for _, m := range r.members {
@@ -340,7 +346,8 @@ func (r *run) begin(ctx context.Context, approved bool) error {
 		if approved {
 			tx.Approved = agent.Fingerprint(m.report)
 		}
-		if _, err := m.session.Begin(ctx, tx, r.progress(m.host.Name, inventory.Whole)); err != nil {
+		var err error
+		if m.begun, err = m.session.Begin(ctx, tx, r.progress(m.host.Name, inventory.Whole)); err != nil {
 			m.err = fmt.Errorf("begin on %s: %w", m.host.Name, err)
 			m.close()
 		}
@@ -349,12 +356,15 @@ func (r *run) begin(ctx context.Context, approved bool) error {
 	if hosts[0].err == nil || r.SkipUnreachable {
 		each(r.Fleet, hosts[1:], one)
 	}
-	return r.leaveOut()
+	return r.leaveOut(ctx)
 }
 
 // outcome sums the run up.
 func (r *run) outcome() Outcome {
 	o := Outcome{Run: r.Run, Begun: r.begun}
+	for _, m := range r.members {
+		o.Interrupted = o.Interrupted || errors.Is(m.err, errInterrupted)
+	}
 	for _, m := range r.members {
 		res := Result{Host: m.host.Name, Err: m.err, Report: m.report, Stage: r.at[m.host.Name], Cut: r.cut[m.host.Name]}
 		switch status, ok := r.status[m.host.Name]; {
@@ -364,8 +374,13 @@ func (r *run) outcome() Outcome {
 			res.Status = Failed
 		case !m.changes():
 			res.Status = Unchanged
-		case r.begun && r.done.has(m.host.Name):
+		case r.begun && (r.done.has(m.host.Name) || !agent.Differs(m.begun)):
+			// Settling what an interrupted run had left can be all that was
+			// to be done.
 			res.Status = Changed
+			if m.begun.Settled != "" {
+				res.Report.Notes = append(slices.Clip(res.Report.Notes), m.begun.Settled)
+			}
 			for _, i := range m.report.Items {
 				if !i.Change.Holds() {
 					res.Changes++

@@ -123,9 +123,10 @@ type member struct {
 	want    inventory.Desired
 	session agent.Session
 
-	reached bool // a session could be opened
-	report  agent.Report
-	err     error // why it failed or was left out
+	reached bool         // a session could be opened
+	report  agent.Report // as preflight found it
+	begun   agent.Report // as it was found under the lease, what was left settled
+	err     error        // why it failed or was left out
 
 	disturbs disturbance // of a real server: whom its change may cut off
 	// Of a director.

@@ -29,7 +29,9 @@ type world struct {
 	log   []string
 	fail  map[string]error // by "VERB HOST" or "VERB HOST N", the Nth call
 	calls map[string]int
-	open  map[string][]*session // by host: a fresh one commits what another began
+	// settles: hosts on which beginning rolls all forward.
+	settles map[string]bool
+	open    map[string][]*session // by host: a fresh one commits what another began
 }
 
 func newWorld(t *testing.T) *world {
@@ -110,7 +112,16 @@ func (s *session) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Ev
 	}
 	s.w.lease[s.host], s.owner, s.run = tx.Run, true, tx.Run
 	s.begun = s.parts(tx.Desired)
-	return s.report(tx.Desired), nil
+	settled := ""
+	if s.w.settles[s.host] && s.w.calls["begin "+s.host] == 1 {
+		settled = "rolled forward"
+		for _, p := range s.begun {
+			s.w.done[p] = true
+		}
+	}
+	r := s.report(tx.Desired)
+	r.Settled = settled
+	return r, nil
 }
 
 func (s *session) Apply(context.Context, func(agent.Event)) error {
@@ -407,8 +418,66 @@ func TestCancelStopsBetweenTransactions(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := statuses(out)
-	if got["rs1"] != Changed || got["rs3"] != Skipped || w.done["lb/http->rs1"] {
-		t.Errorf("%v, done %v", got, w.done)
+	want := map[string]Status{"lb": Partly, "rs1": Changed, "rs2": NotBegun, "rs3": NotBegun}
+	if diff := cmp.Diff(want, got); diff != "" || w.done["lb/http->rs1"] || !out.Interrupted {
+		t.Errorf("%s, done %v, interrupted: %v", diff, w.done, out.Interrupted)
+	}
+}
+
+func TestCancelBeforeAnyChangeIsNoSkippedHost(t *testing.T) {
+	for _, phase := range []string{PhaseConnect, PhaseCheck, "begin"} {
+		t.Run(phase, func(t *testing.T) {
+			w := newWorld(t)
+			ctx, cancel := context.WithCancel(context.Background())
+			f := newFleet(w)
+			f.Parallel, f.SkipUnreachable = 1, true
+			f.Observe = func(e Event) {
+				if e.Host == "rs2" && e.Phase == phase {
+					cancel()
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					w.fail["dial rs2"], w.fail["check rs2"] = ctx.Err(), ctx.Err()
+				}
+			}
+			var approve func([]Finding) (bool, error)
+			if phase == "begin" {
+				approve = func([]Finding) (bool, error) {
+					cancel()
+					w.fail["begin lb"] = ctx.Err()
+					return false, nil
+				}
+			}
+			if out, err := f.Converge(ctx, approve); !errors.Is(err, ErrPreflight) {
+				t.Errorf("error %v, %v", err, statuses(out))
+			}
+			if w.index("apply lb") >= 0 {
+				t.Errorf("it went on: %q", w.log)
+			}
+		})
+	}
+}
+
+// What an interrupted run had committed is rolled forward when the next one
+// begins, and then there may be nothing left to do.
+func TestSettlingCanBeAllThatWasToDo(t *testing.T) {
+	w := newWorld(t)
+	w.settles = map[string]bool{"lb": true, "rs2": true}
+	out, err := newFleet(w).Converge(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range out.Results {
+		if r.Status != Changed || r.Err != nil {
+			t.Errorf("%s: %s, %v", r.Host, r.Status, r.Err)
+		}
+		if settled := slices.Contains(r.Report.Notes, "rolled forward"); settled != w.settles[r.Host] {
+			t.Errorf("%s: notes %q", r.Host, r.Report.Notes)
+		}
+	}
+	for _, never := range []string{"apply rs2", "commit rs2", "apply lb"} {
+		if w.index(never) >= 0 {
+			t.Errorf("%s: there was no transaction", never)
+		}
 	}
 }
 

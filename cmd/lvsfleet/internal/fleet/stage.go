@@ -21,11 +21,11 @@ func (r *run) stage(ctx context.Context, s inventory.Stage, belongs func(*member
 		}
 	}
 	each(r.Fleet, hosts, func(m *member) {
-		err := ctx.Err()
-		if err == nil {
-			err = r.needs(m, s)
+		if ctx.Err() != nil {
+			r.interrupt(m)
+			return
 		}
-		if err != nil {
+		if err := r.needs(m, s); err != nil {
 			r.fail(m, Skipped, err)
 			return
 		}
@@ -82,6 +82,16 @@ func (r *run) fail(m *member, status Status, err error) {
 	r.observe(Event{Host: m.host.Name, Stage: at, Phase: PhaseDone, Error: err.Error()})
 }
 
+// interrupt marks m as not having had its turn; a director may have been
+// prepared before.
+func (r *run) interrupt(m *member) {
+	status := NotBegun
+	if r.done.has(m.host.Name) {
+		status = Partly
+	}
+	r.fail(m, status, errInterrupted)
+}
+
 // needs says why m must not change now: a NAT real server is never pointed at
 // a director that could not be made to forward.
 func (r *run) needs(m *member, s inventory.Stage) error {
@@ -117,7 +127,7 @@ func holds(d inventory.Desired, addr netip.Addr) bool {
 func (r *run) transact(ctx context.Context, m *member, s inventory.Stage, gate func(context.Context) error) (bool, error) {
 	name := m.host.Name
 	progress := r.progress(name, s)
-	report := m.report // a real server has begun on all of it
+	report := m.begun // a real server has begun on all of it
 	if m.director() {
 		want, err := r.directed(ctx, m, s)
 		if err != nil {
@@ -129,9 +139,9 @@ func (r *run) transact(ctx context.Context, m *member, s inventory.Stage, gate f
 		if report, err = m.session.Begin(ctx, tx, progress); err != nil {
 			return false, fmt.Errorf("begin on %s: %w", name, err)
 		}
-		if !agent.Differs(report) {
-			return false, nil
-		}
+	}
+	if !agent.Differs(report) {
+		return false, nil // there is no transaction, and none to commit
 	}
 	if err := m.session.Apply(ctx, progress); err != nil {
 		return false, fmt.Errorf("change %s: %w", name, err)
