@@ -199,7 +199,7 @@ func (f *Fleet) look(ctx context.Context, m *member) {
 	f.observe(Event{Host: m.host.Name, Phase: PhaseConnect})
 	session, err := f.Dial(ctx, m.host)
 	if err != nil {
-		m.err = fmt.Errorf("connect to %s: %w", m.host.Name, err)
+		m.err = err // it names the host
 		return
 	}
 	m.session, m.reached = session, true
