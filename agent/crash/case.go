@@ -65,7 +65,7 @@ func (s subject) rig(k kind) *rig {
 }
 
 func (r *rig) on(p *sim.Session) *agent.Engine {
-	e := &agent.Engine{Host: p, Plan: providers.Plan, Guard: remote.Guard, Patience: time.Second / 2}
+	e := &agent.Engine{Host: p, Plan: providers.Plan, Guard: remote.Guard, Patience: 3 * time.Second}
 	if r.kind == byAgent {
 		e.Guard = agent.GuardArgs(guardPath, false)
 	}
