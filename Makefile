@@ -47,8 +47,9 @@ fuzz: ## every fuzz target for FUZZTIME each (default 10s)
 bench: ## the benchmarks behind docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+VMLAB ?= all
 vmlab: ## prove it on a real kernel, in a virtual machine (Debian, root: installs QEMU)
-	$(GO) run ./agent/lab/vm/vmlab
+	$(GO) run ./agent/lab/vm/vmlab -run $(VMLAB)
 
 bench-fleet: ## 50 hosts beside OpenSSH and Ansible (Debian, root: installs Ansible)
 	$(GO) run ./agent/lab/vm/fleet
