@@ -289,4 +289,3 @@ func (r *rig) again(mo *model, booted bool) error {
 	}
 	return nil
 }
-
