@@ -4,6 +4,10 @@ ssh {
   connect_timeout = 60 # a machine without hardware help, beside others
 }
 
+rollout {
+  drain = 3 # what still hangs after it hangs by a mistake, and never ends
+}
+
 variable "rs180" {
   type    = list(string)
   default = ["web"]
