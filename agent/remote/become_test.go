@@ -117,7 +117,7 @@ func TestLinesOfLs(t *testing.T) {
 		// GNU, FreeBSD, Solaris: their manuals' examples, and a coreutils 9.
 		"-rw-r--r-- 1 0 0 1234 Nov 23 11:12 /etc/hosts":                   {File: host.File{Mode: 0o644}, Size: 1234},
 		"-rw-r--r--. 1 0 0 0 Jan  1  2024 /etc/hosts":                     {File: host.File{Mode: 0o644}},
-		"-r-xr-x---+  1 4294967294  60001  7 Jan  1 2024 /etc/hosts":      {File: host.File{Mode: 0o550, UID: 4294967294, GID: 60001}, Size: 7},
+		"-r-xr-x---+  1 2147483646  60001  7 Jan  1 2024 /etc/hosts":      {File: host.File{Mode: 0o550, UID: 2147483646, GID: 60001}, Size: 7},
 		"drwxrwxrwt  12 0  0  512 Mar  3 04:05 /etc/hosts":                {File: host.File{Mode: fs.ModeDir | fs.ModeSticky | 0o777}, Size: 512},
 		"-rwsr-sr-x   1 0        2          99 Mar  3 04:05 /etc/hosts":   {File: host.File{Mode: fs.ModeSetuid | fs.ModeSetgid | 0o755, GID: 2}, Size: 99},
 		"-rwSr-lr-T   1 0        2          99 Mar  3 04:05 /etc/hosts":   {File: host.File{Mode: fs.ModeSetuid | fs.ModeSticky | 0o644, GID: 2}, Size: 99},
