@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lvsfleet/lvsfleet/agent"
@@ -40,13 +41,30 @@ type rig struct {
 
 	first, fresh *sim.Session // that begins; that commits
 	engine       *agent.Engine
-	silent       bool // the controller does not answer
+	silent       atomic.Bool // the controller does not answer
 	guards       sync.WaitGroup
+	watch        atomic.Pointer[func(sim.Access) error]
+}
+
+// look has every access from now on asked of watch; nil: of nobody. Processes
+// that run meanwhile may or may not see it for their next one.
+func (r *rig) look(watch func(sim.Access) error) {
+	if watch == nil {
+		r.watch.Store(nil)
+		return
+	}
+	r.watch.Store(&watch)
 }
 
 func (s subject) rig(k kind) *rig {
 	r := &rig{subject: s, kind: k, m: s.machine(), clock: newClock()}
 	r.m.Clock = r.clock
+	r.m.Watch = func(a sim.Access) error {
+		if watch := r.watch.Load(); watch != nil {
+			return (*watch)(a)
+		}
+		return nil
+	}
 	r.m.FS.Put(guardPath, 0o755, "a program\n")
 	r.m.Loader = func(m *sim.Machine, c *sim.Call, f host.File) int {
 		if !agent.IsGuard(c.Argv) {
@@ -69,7 +87,7 @@ func (r *rig) on(p *sim.Session) *agent.Engine {
 	if r.kind == byAgent {
 		e.Guard = agent.GuardArgs(guardPath, false)
 	}
-	e.Renew = func(ctx context.Context, _ string) bool { return !r.silent }
+	e.Renew = func(ctx context.Context, _ string) bool { return !r.silent.Load() }
 	return e
 }
 
@@ -192,7 +210,7 @@ func (s subject) measure(k kind) (*model, error) {
 			}
 		}
 	}
-	r.m.Watch = func(a sim.Access) error {
+	r.look(func(a sim.Access) error {
 		if mo.changing(a) {
 			mo.accesses = append(mo.accesses, a)
 			if mo.begun == 0 && strings.Contains(a.Path, "/journal/") {
@@ -200,11 +218,11 @@ func (s subject) measure(k kind) (*model, error) {
 			}
 		}
 		return nil
-	}
+	})
 	if err := r.converge(context.Background(), "r1", limit, nil); err != nil {
 		return nil, err
 	}
-	r.m.Watch = nil
+	r.look(nil)
 	if err := r.rest(); err != nil {
 		return nil, err
 	}
@@ -255,9 +273,9 @@ func differ(v, before, after view) string {
 // again is the next run: whatever was, the host is as wanted then, and nothing
 // is left lying about.
 func (r *rig) again(mo *model, booted bool) error {
-	r.m.Watch = nil
+	r.look(nil)
 	r.clock.thaw()
-	r.silent = false
+	r.silent.Store(false)
 	if err := r.converge(context.Background(), "r2", 1000*time.Hour, nil); err != nil {
 		return fmt.Errorf("the next run: %w", err)
 	}

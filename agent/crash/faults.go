@@ -74,12 +74,12 @@ func faults() []fault {
 func (mo *model) try(s subject, k kind, f fault, at int) error {
 	r := s.rig(k)
 	var count atomic.Int64
-	r.m.Watch = func(a sim.Access) error {
+	r.look(func(a sim.Access) error {
 		if !mo.changing(a) || count.Add(1) != int64(at) {
 			return nil
 		}
 		return f.strike(r)
-	}
+	})
 	_ = r.converge(context.Background(), "r1", limit, nil) // whatever it says, what counts is the host
 	if count.Load() < int64(at) {
 		return fmt.Errorf("there was no such access, only %d", count.Load())
@@ -122,7 +122,7 @@ func (mo *model) tryStopped(s subject, at int) error {
 	r := s.rig(byAgent)
 	var count atomic.Int64
 	stopped, wake := make(chan struct{}), make(chan struct{})
-	r.m.Watch = func(a sim.Access) error {
+	r.look(func(a sim.Access) error {
 		if !mo.changing(a) || count.Add(1) != int64(at) {
 			return nil
 		}
@@ -141,8 +141,8 @@ func (mo *model) tryStopped(s subject, at int) error {
 			}
 		})
 		return dead
-	}
-	r.silent = true
+	})
+	r.silent.Store(true)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -165,7 +165,7 @@ func (mo *model) tryStopped(s subject, at int) error {
 // trySilence lets the controller fall silent when all is in force.
 func (mo *model) trySilence(s subject, k kind) error {
 	r := s.rig(k)
-	r.silent = true
+	r.silent.Store(true)
 	r.first = r.m.NewSession()
 	e := r.on(r.first)
 	ctx := context.Background()
@@ -206,12 +206,12 @@ func (mo *model) tryEdited(s subject, k kind, at int) error {
 	r := s.rig(k)
 	edited := string(mo.fileBefore.Data) + "# a person's\n"
 	var count atomic.Int64
-	r.m.Watch = func(a sim.Access) error {
+	r.look(func(a sim.Access) error {
 		if mo.changing(a) && count.Add(1) == int64(at) {
 			r.m.Locked(func() { r.m.FS.Put(mo.file, mo.fileBefore.Mode.Perm(), edited) })
 		}
 		return nil
-	}
+	})
 	err := r.converge(context.Background(), "r1", limit, nil)
 	if err := r.rest(); err != nil {
 		return err
@@ -224,7 +224,7 @@ func (mo *model) tryEdited(s subject, k kind, at int) error {
 			return fmt.Errorf("an edit of a file failed the run: %w", err)
 		}
 	}
-	r.m.Watch = nil
+	r.look(nil)
 	f, rerr := r.m.ReadFile(context.Background(), mo.file)
 	if rerr != nil || string(f.Data) != edited {
 		return fmt.Errorf("%s: the edit was lost: %q %w", mo.file, f.Data, rerr)
@@ -248,7 +248,7 @@ func (mo *model) tryEdited(s subject, k kind, at int) error {
 func (mo *model) tryTwice(s subject, k kind, at, second int) (reached bool, err error) {
 	r := s.rig(k)
 	var count, undo atomic.Int64
-	r.m.Watch = func(a sim.Access) error {
+	r.look(func(a sim.Access) error {
 		if !mo.changing(a) {
 			return nil
 		}
@@ -260,7 +260,7 @@ func (mo *model) tryTwice(s subject, k kind, at, second int) (reached bool, err 
 			r.killGuard()
 		}
 		return nil
-	}
+	})
 	_ = r.converge(context.Background(), "r1", limit, nil)
 	if err := r.rest(); err != nil {
 		return true, err
