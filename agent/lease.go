@@ -88,7 +88,8 @@ func (e *Engine) awaitFormer(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if done != holder {
+		// Who has just taken it, or is about to leave it, has no name in it.
+		if done != holder && holder != host.Unnamed {
 			// A guard without an agent takes the word away just before the
 			// lease.
 			if refused {
@@ -147,7 +148,9 @@ func (e *Engine) post(ctx context.Context, tx Transaction) error {
 		case holder == d.Holder:
 			e.release, e.run, e.holder, e.guarded = e.startRelay(ctx, d), tx.Run, d.Holder, true
 			return nil
-		case holder != "":
+		case holder != "" && holder != host.Unnamed:
+			return &host.TakenError{Path: Lease, Holder: holder}
+		case time.Since(began) > patience && holder != "":
 			return &host.TakenError{Path: Lease, Holder: holder}
 		case time.Since(began) > patience:
 			return fmt.Errorf("the guard did not take it within %s (a full disk, or no /bin/sh?)", patience)

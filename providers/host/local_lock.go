@@ -84,7 +84,7 @@ func firstLine(fd *os.File) string {
 	n, _ := fd.ReadAt(buf, 0)
 	line, _, _ := strings.Cut(string(buf[:n]), "\n")
 	if line == "" {
-		return "a process that has not said its name yet"
+		return Unnamed
 	}
 	return line
 }

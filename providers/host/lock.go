@@ -17,6 +17,10 @@ type Locker interface {
 	Holder(ctx context.Context, path string) (holder string, err error)
 }
 
+// Unnamed is what Holder says of a lock that somebody has just taken and not
+// yet written a name into.
+const Unnamed = "a process that has not said its name yet"
+
 // A TakenError is a lock that somebody else holds.
 type TakenError struct {
 	Path   string
