@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -34,7 +33,6 @@ func (g *globals) dialer(path string) (*dialer, error) {
 	if self, err := os.Executable(); err == nil {
 		d.Self = self
 	}
-	dir := g.state
 	if g.lab != "" {
 		config, err := lab.Open(g.lab)
 		if err != nil {
@@ -42,15 +40,10 @@ func (g *globals) dialer(path string) (*dialer, error) {
 		}
 		d.lab = &config
 		d.Agents, d.AuthSock = remote.LabAgents(), ""
-		if dir == "" {
-			dir = filepath.Join(g.lab, "state")
-		}
 	}
-	if dir == "" {
-		var err error
-		if dir, err = state.Dir(siteName(path), os.Getenv); err != nil {
-			return nil, err
-		}
+	dir, err := g.stateDir(path)
+	if err != nil {
+		return nil, err
 	}
 	d.Memory = state.Open(dir)
 	return d, nil
