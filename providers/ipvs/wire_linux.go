@@ -64,7 +64,7 @@ func request(family uint16, seq uint32, flags int, cmd uint8, data ...requestDat
 	req := nl.NetlinkRequest{NlMsghdr: unix.NlMsghdr{
 		Type: family, Flags: uint16(unix.NLM_F_REQUEST | flags), Seq: seq,
 	}}
-	req.AddData(&nl.Genlmsg{Command: cmd, Version: genlVersion})
+	req.AddData(genlHeader{cmd, genlVersion})
 	for _, d := range data {
 		if d != nil {
 			req.AddData(d)
@@ -72,6 +72,15 @@ func request(family uint16, seq uint32, flags int, cmd uint8, data ...requestDat
 	}
 	return req.Serialize()
 }
+
+// genlHeader is struct genlmsghdr (include/uapi/linux/genetlink.h): command,
+// version, and two reserved bytes that are 0. Package nl's own has no room for
+// those and sends what lies behind it in memory.
+type genlHeader [2]uint8
+
+func (genlHeader) Len() int { return nl.SizeofGenlmsg }
+
+func (h genlHeader) Serialize() []byte { return []byte{h[0], h[1], 0, 0} }
 
 // familyName is IPVS_GENL_NAME.
 const familyName = "IPVS"
