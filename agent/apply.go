@@ -37,6 +37,8 @@ func (e *Engine) Apply(ctx context.Context, progress func(Event)) error {
 func (e *Engine) apply(ctx context.Context, progress func(Event)) error {
 	emit := emitter(progress)
 	t := e.tx
+	// What verifies one step tells the conditions of the next.
+	seen := host.NewCache(e.Host)
 	// The live steps are the first of the report, in the plan's order.
 	for i, s := range t.plan.Live {
 		change := t.report.Items[i].Change
@@ -57,14 +59,14 @@ func (e *Engine) apply(ctx context.Context, progress func(Event)) error {
 		for _, op := range change.Do {
 			err := e.mine(ctx)
 			if err == nil {
-				err = e.do(ctx, op)
+				err = e.doOn(ctx, seen, op)
 			}
 			if err != nil {
 				return failed("do", err)
 			}
 		}
 		emit("verify", s.ID(), nil)
-		left, err := s.Check(ctx, host.NewCache(e.Host))
+		left, err := s.Check(ctx, seen)
 		if err != nil {
 			return failed("verify", err)
 		}
@@ -80,7 +82,10 @@ func (e *Engine) apply(ctx context.Context, progress func(Event)) error {
 
 // do performs one operation within its time limit, to which the time of its
 // conditions comes.
-func (e *Engine) do(ctx context.Context, op step.Op) error {
+func (e *Engine) do(ctx context.Context, op step.Op) error { return e.doOn(ctx, e.Host, op) }
+
+// doOn is do on h, which is, or wraps, the host.
+func (e *Engine) doOn(ctx context.Context, h host.Host, op step.Op) error {
 	limit := op.Timeout
 	if limit == 0 {
 		limit = host.DefaultTimeout
@@ -90,7 +95,7 @@ func (e *Engine) do(ctx context.Context, op step.Op) error {
 	}
 	limit += host.DefaultTimeout
 	return e.timed(ctx, limit, func(ctx context.Context) error {
-		err := op.Do(ctx, e.Host)
+		err := op.Do(ctx, h)
 		if op.Kind == step.Announce && ctx.Err() == nil && !errors.Is(err, host.ErrLost) {
 			return nil // failure is only noted, and the network asks in time
 		}

@@ -49,6 +49,9 @@ type Record struct {
 	Step string    `json:"step"`
 	Do   []step.Op `json:"do"`
 	Undo []step.Op `json:"undo"`
+	// Was and Want are those of the change.
+	Was  string `json:"was,omitempty"`
+	Want string `json:"want,omitempty"`
 	// Staged is, for each of Do, the temporary file that waits to be renamed
 	// to its path; "" where there is none.
 	Staged []string `json:"staged,omitempty"`

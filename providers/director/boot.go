@@ -92,10 +92,10 @@ func (u unsaved) Check(ctx context.Context, h host.Host) (step.Change, error) {
 		return step.Change{}, err
 	}
 	reload := []string{"systemctl", "daemon-reload"}
-	c.Do = append(c.Do, step.Op{Kind: step.Run, Argv: reload})
-	c.Undo = append(c.Undo, step.Op{Kind: step.Run, Argv: reload, If: []step.Cond{
-		{Argv: []string{"cat", live}, Match: "ExecStop", Not: true},
-	}})
+	there := step.Cond{Argv: []string{"cat", live}, Match: "ExecStop", Guard: true} // once the file is
+	c.Do = append(c.Do, step.Op{Kind: step.Run, Argv: reload, If: []step.Cond{there}})
+	c.Undo = append(c.Undo, step.Op{Kind: step.Run, Argv: reload, If: []step.Cond{there.Negate()}})
+	c.Want = "the drop-in " + live
 	return c, nil
 }
 

@@ -3,7 +3,6 @@ package director
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
@@ -30,42 +29,9 @@ func (t table) Check(ctx context.Context, h host.Host) (step.Change, error) {
 		return step.Change{}, fmt.Errorf("read the IPVS table: %w", err)
 	}
 	edits, foreign := ipvs.Diff(have, t.want)
-	c := step.Change{Notes: foreignNotes("the IPVS table", foreign)}
-	if len(edits) == 0 {
-		return c, nil
-	}
-	c.Diff = tableDiff(have, edits)
-	c.Do = []step.Op{{Kind: step.IPVS, Edits: edits}}
-	c.Undo = []step.Op{{Kind: step.IPVS, Edits: ipvs.Inverse(have, edits)}}
+	c := step.TableChange(have, edits)
+	c.Notes = foreignNotes("the IPVS table", foreign)
 	return c, nil
-}
-
-// tableDiff shows the services that the edits concern, as `ipvsadm -Sn` would
-// before and after.
-func tableDiff(have []ipvs.Service, edits []ipvs.Edit) string {
-	concerned := map[ipvs.Key]bool{}
-	var order []ipvs.Key
-	for _, e := range edits {
-		if !concerned[e.Service.Key] {
-			concerned[e.Service.Key] = true
-			order = append(order, e.Service.Key)
-		}
-	}
-	text := func(services []ipvs.Service) map[ipvs.Key][]byte {
-		m := make(map[ipvs.Key][]byte, len(order))
-		for _, s := range services {
-			if concerned[s.Key] {
-				m[s.Key] = []byte(ipvs.Format([]ipvs.Service{s}))
-			}
-		}
-		return m
-	}
-	before, after := text(have), text(ipvs.After(have, edits))
-	var b strings.Builder
-	for _, k := range order {
-		b.WriteString(step.Diff("ipvs "+k.String(), before[k], after[k]))
-	}
-	return b.String()
 }
 
 // maxForeign is how many services of others are named one by one.

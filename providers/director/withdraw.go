@@ -82,15 +82,7 @@ func (w withdrawal) Check(ctx context.Context, h host.Host) (step.Change, error)
 	if err != nil {
 		return step.Change{}, fmt.Errorf("read the IPVS table: %w", err)
 	}
-	todo := edits(have, w.list)
-	if len(todo) == 0 {
-		return step.Change{}, nil
-	}
-	return step.Change{
-		Diff: tableDiff(have, todo),
-		Do:   []step.Op{{Kind: step.IPVS, Edits: todo}},
-		Undo: []step.Op{{Kind: step.IPVS, Edits: ipvs.Inverse(have, todo)}},
-	}, nil
+	return step.TableChange(have, edits(have, w.list)), nil
 }
 
 // dropped is the step of the rules file without the entries that go.

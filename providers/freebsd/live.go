@@ -28,8 +28,6 @@ func ifStep(id, dev string, probe func(l Link, there bool) (step.Change, error))
 	}}
 }
 
-func run(argv ...string) step.Op { return step.Op{Kind: step.Run, Argv: argv} }
-
 func (s shows) op(argv ...string) step.Op {
 	return step.Op{Kind: step.Run, Argv: argv, If: s}
 }
@@ -41,8 +39,17 @@ func (s shows) line(dev, match string) shows {
 	return append(s[:len(s):len(s)], step.Cond{Argv: []string{"ifconfig", dev}, Match: match})
 }
 
+// noLine is the condition that there is no such line; what is not there at all
+// has none.
 func (s shows) noLine(dev, match string) shows {
 	return append(s[:len(s):len(s)], step.Cond{Argv: []string{"ifconfig", dev}, Match: match, Not: true})
+}
+
+// noMore is noLine of what an operation before has to take away.
+func (s shows) noMore(dev, match string) shows {
+	s = s.noLine(dev, match)
+	s[len(s)-1].Guard = true
+	return s
 }
 
 // addrLine matches the line of an address, in any of the formats of masks that
@@ -124,11 +131,13 @@ func address(id, dev string, want Addr) step.Step {
 		is := shows{}.line(dev, addrLine(want))
 		c := step.Change{
 			Diff: step.LiveDiff(dev, "", want.shown()),
-			Do:   []step.Op{run(want.args(dev)...)},
+			Want: want.shown(),
+			Do:   []step.Op{shows{}.noLine(dev, addrLine(want)).op(want.args(dev)...)},
 			Undo: []step.Op{is.op("ifconfig", dev, family(addr), addr.String(), "-alias")},
 		}
 		if held {
 			c.Diff = step.LiveDiff(dev, old.shown(), want.shown())
+			c.Was = old.shown()
 			c.Undo = []step.Op{is.op(old.args(dev)...)}
 		}
 		return c, nil
@@ -148,12 +157,13 @@ func tunnelSteps(t *tunnel) []step.Step {
 			// Bare again: no ends, no address but the link-local one that the
 			// kernel gives by itself.
 			bare := shows{}.line(dev, "^"+dev+": ").
-				noLine(dev, "^"+space+"+tunnel ").
-				noLine(dev, "^"+space+"+inet ").
-				noLine(dev, "^"+space+"+inet6 (f[^e]|[^f])")
+				noMore(dev, "^"+space+"+tunnel ").
+				noMore(dev, "^"+space+"+inet ").
+				noMore(dev, "^"+space+"+inet6 (f[^e]|[^f])")
 			return step.Change{
 				Diff: step.LiveDiff(dev, "", "interface "+dev),
-				Do:   []step.Op{run("ifconfig", dev, "create")},
+				Want: "interface " + dev,
+				Do:   []step.Op{shows{}.noLine(dev, "^"+dev+": ").op("ifconfig", dev, "create")},
 				Undo: []step.Op{bare.op("ifconfig", dev, "destroy")},
 			}, nil
 		}),
@@ -164,11 +174,13 @@ func tunnelSteps(t *tunnel) []step.Step {
 			}
 			c := step.Change{
 				Diff: step.LiveDiff(dev, "", "tunnel "+t.ends.String()),
-				Do:   []step.Op{run(t.ends.args(dev)...)},
+				Want: "tunnel " + t.ends.String(),
+				Do:   []step.Op{shows{}.noLine(dev, tunnelLine(t.ends)).op(t.ends.args(dev)...)},
 				Undo: []step.Op{right.op("ifconfig", dev, "deletetunnel")},
 			}
 			if old.valid() {
 				c.Diff = step.LiveDiff(dev, "tunnel "+old.String(), "tunnel "+t.ends.String())
+				c.Was = "tunnel " + old.String()
 				c.Undo = []step.Op{right.op(old.args(dev)...)}
 			}
 			return c, nil
@@ -184,10 +196,12 @@ func tunnelSteps(t *tunnel) []step.Step {
 			if there && !l.IPv6Off {
 				return step.Change{}, nil
 			}
-			on := right.noLine(dev, "nd6 options=.*[<,]IFDISABLED[,>]")
+			const off = "nd6 options=.*[<,]IFDISABLED[,>]"
+			on := right.noLine(dev, off)
 			return step.Change{
 				Diff: step.LiveDiff(dev, "IPv6 off (IFDISABLED)", "IPv6 on"),
-				Do:   []step.Op{run("ifconfig", dev, "inet6", "-ifdisabled")},
+				Was:  "IPv6 off", Want: "IPv6 on",
+				Do:   []step.Op{shows{}.line(dev, off).op("ifconfig", dev, "inet6", "-ifdisabled")},
 				Undo: []step.Op{on.op("ifconfig", dev, "inet6", "ifdisabled")},
 			}, nil
 		}))
@@ -196,10 +210,12 @@ func tunnelSteps(t *tunnel) []step.Step {
 		if there && l.Up() {
 			return step.Change{}, nil
 		}
-		up := right.line(dev, "^"+dev+": flags=[0-9a-fA-F]+<([A-Z0-9_]+,)*UP[,>]")
+		flag := "^" + dev + ": flags=[0-9a-fA-F]+<([A-Z0-9_]+,)*UP[,>]"
+		up := right.line(dev, flag)
 		return step.Change{
 			Diff: step.LiveDiff(dev, "down", "up"),
-			Do:   []step.Op{run("ifconfig", dev, "up")},
+			Was:  "down", Want: "up",
+			Do:   []step.Op{shows{}.noLine(dev, flag).op("ifconfig", dev, "up")},
 			Undo: []step.Op{up.op("ifconfig", dev, "down")},
 		}, nil
 	}))

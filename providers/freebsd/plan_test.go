@@ -229,8 +229,14 @@ func runCase(t *testing.T, d inventory.Desired, release, dev string, a *txtar.Ar
 				continue
 			}
 			fmt.Fprintf(&out, "live %s\n", s.ID())
+			if c.Was == c.Want {
+				t.Errorf("%s: from %q to the same", s.ID(), c.Was)
+			}
 			for _, op := range c.Do {
 				fmt.Fprintf(&out, "\tdo   %s\n", op)
+				if len(op.If) == 0 {
+					t.Errorf("%s: %s has no condition", s.ID(), op)
+				}
 			}
 			for _, op := range c.Undo {
 				fmt.Fprintf(&out, "\tundo %s\n", op)
@@ -276,10 +282,15 @@ func runCase(t *testing.T, d inventory.Desired, release, dev string, a *txtar.Ar
 			}
 		}
 	}
-	for range 2 {
-		run(m, "undo", undo)
-		if diff := cmp.Diff(before, m.dump()); diff != "" {
-			t.Errorf("not as before: %s", diff)
+	after := m.dump()
+	for _, turn := range []struct {
+		what string
+		ops  []step.Op
+		want string
+	}{{"do twice", do, after}, {"undo", undo, before}, {"do again", do, after}, {"undo again", undo, before}, {"undo twice", undo, before}} {
+		run(m, turn.what, turn.ops)
+		if diff := cmp.Diff(turn.want, m.dump()); diff != "" {
+			t.Errorf("%s: %s", turn.what, diff)
 		}
 	}
 	return out.String()

@@ -103,12 +103,15 @@ func (r defaultRoute) change(held bool, old []string) step.Change {
 	if held {
 		before = append(before, gw)
 	}
-	c := step.Change{Diff: step.LiveDiff(r.ID(), strings.Join(before, "\n"), gw)}
+	c := step.Change{Diff: step.LiveDiff(r.ID(), strings.Join(before, "\n"), gw), Was: strings.Join(before, "\n"), Want: gw}
+	add := func(verb string) step.Op {
+		return step.Op{Kind: step.Run, Argv: r.route(verb, gw), If: []step.Cond{r.there(gw, true)}}
+	}
 	rest := old
 	switch {
 	case held:
 	case len(old) == 0:
-		c.Do = append(c.Do, run(r.route("add", gw)...))
+		c.Do = append(c.Do, add("add"))
 	default:
 		rest = old[1:]
 	}
@@ -116,7 +119,7 @@ func (r defaultRoute) change(held bool, old []string) step.Change {
 		c.Do = append(c.Do, step.Op{Kind: step.Run, Argv: r.route("delete", o), If: []step.Cond{r.there(o, false)}})
 	}
 	if !held && len(old) > 0 {
-		c.Do = append(c.Do, run(r.route("change", gw)...))
+		c.Do = append(c.Do, add("change"))
 	}
 	c.Undo = r.undo(held, old)
 	return c

@@ -34,6 +34,87 @@ func Make(ctx context.Context, t Table, edits []Edit) error {
 	return errors.Join(errs...)
 }
 
+// Left gives what Make would still make of the edits on have, and an
+// *EditError for each that it would not, as somebody else has changed its
+// entry. Several edits of one entry are one, which says what the entry must be
+// for it (WasService, WasDest).
+func Left(have []Service, edits []Edit) (todo []Edit, errs []error) {
+	todo, _, errs = settle(have, fold(edits))
+	if len(todo) == 0 {
+		return nil, errs
+	}
+	before := newState(have)
+	anyWeight := map[place]bool{}
+	concerned := map[Key]bool{}
+	for _, e := range todo {
+		concerned[e.Service.Key] = true
+		if e.AnyWeight {
+			anyWeight[place{e.Service.Key, e.Dest.DestKey}] = true
+		}
+	}
+	var want []Want
+	for _, s := range After(have, todo) {
+		if concerned[s.Key] {
+			want = append(want, Want{Service: s})
+			delete(concerned, s.Key)
+		}
+	}
+	for k := range concerned {
+		want = append(want, Want{Service: Service{Key: k}, Gone: true})
+	}
+	net, _ := Diff(have, want)
+	todo = make([]Edit, 0, len(net))
+	for _, e := range net {
+		now := before.get(e.Service.Key)
+		if now == nil {
+			todo = append(todo, e)
+			continue
+		}
+		switch e.Verb {
+		case EditService:
+			e.WasService = &now.head
+		case DeleteService:
+			e.WasService = &now.head
+			for _, d := range now.sorted() {
+				d = d.Normal()
+				todo = append(todo, Edit{Verb: DeleteDest, Service: Service{Key: e.Service.Key}, Dest: d, WasDest: &d})
+			}
+		case EditDest, DeleteDest:
+			was := now.dests[e.Dest.DestKey].Normal()
+			e.WasDest = &was
+			e.AnyWeight = anyWeight[place{e.Service.Key, e.Dest.DestKey}]
+		case AddService, AddDest:
+		}
+		todo = append(todo, e)
+	}
+	return todo, errs
+}
+
+// A place is an entry's in the table.
+type place struct {
+	service Key
+	server  DestKey
+}
+
+// fold makes one edit of two that follow each other on an entry: added with
+// weight 0 and then given weight 5 is added with weight 5.
+func fold(edits []Edit) []Edit {
+	last := map[place]int{}
+	var out []Edit
+	for _, e := range edits {
+		at := place{e.Service.Key, e.Dest.DestKey}
+		i, there := last[at]
+		if there && e.Verb == EditDest && e.WasDest != nil &&
+			(out[i].Verb == AddDest || out[i].Verb == EditDest) && sameDest(out[i].Dest, *e.WasDest, e.AnyWeight) {
+			out[i].Dest, out[i].AnyWeight = e.Dest, out[i].AnyWeight || e.AnyWeight
+			continue
+		}
+		last[at] = len(out)
+		out = append(out, e)
+	}
+	return out
+}
+
 // settle sorts out which edits are still to be made on have. from gives the
 // place of each in edits.
 func settle(have []Service, edits []Edit) (todo []Edit, from []int, errs []error) {

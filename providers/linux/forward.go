@@ -47,9 +47,10 @@ func forwarding(family string, on bool) step.Step {
 				return err
 			}
 			if old != reset {
-				c.Undo = append(c.Undo, step.Op{
-					Kind: step.Run, Argv: sysctlSet(key, old), If: []step.Cond{sysctlIs(key, reset)},
-				})
+				// Only the switch back brings the value that is reset here.
+				is := step.SysctlIs(key, reset)
+				is.Guard = true
+				c.Undo = append(c.Undo, step.Op{Kind: step.Run, Argv: sysctlSet(key, old), If: []step.Cond{is}})
 			}
 			return nil
 		}

@@ -29,8 +29,14 @@ func ops(t *testing.T, c *hosttest.Canned, p step.Plan, prefixes ...string) (do,
 		if change.Holds() != (change.Diff == "") {
 			t.Errorf("%s: operations %v with the diff %q", s.ID(), change.Do, change.Diff)
 		}
+		if !change.Holds() && change.Was == change.Want {
+			t.Errorf("%s: from %q to the same", s.ID(), change.Was)
+		}
 		for _, o := range change.Do {
 			do = append(do, o.String())
+			if len(o.If) == 0 && o.Argv[0] != "modprobe" {
+				t.Errorf("%s: %q has no condition", s.ID(), o)
+			}
 		}
 		for _, o := range change.Undo {
 			undo = append(undo, o.String())

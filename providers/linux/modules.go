@@ -43,6 +43,7 @@ func module(name, release string) step.Step {
 		}
 		return step.Change{
 			Diff: step.LiveDiff("module "+name, "", "loaded"),
+			Want: "loaded",
 			Do:   []step.Op{{Kind: step.Run, Argv: []string{"modprobe", name}}},
 		}, nil
 	}}

@@ -72,12 +72,13 @@ func linkUp(dev string) step.Step {
 				before = "down"
 			}
 		}
+		up := step.Cond{Argv: linkShow, Match: `^[0-9]+: ` + step.Quote(dev) + `(@[^ ]*)?: <([^>]*,)?UP[,>]`}
 		return step.Change{
 			Diff: step.LiveDiff("link "+dev, before, "up"),
-			Do:   []step.Op{{Kind: step.Run, Argv: ip(false, "link", "set", dev, "up")}},
+			Was:  before, Want: "up",
+			Do: []step.Op{{Kind: step.Run, Argv: ip(false, "link", "set", dev, "up"), If: []step.Cond{up.Negate()}}},
 			Undo: []step.Op{{Kind: step.Run, Argv: ip(false, "link", "set", dev, "down"), If: []step.Cond{
-				{Argv: linkShow, Match: `^[0-9]+: ` + step.Quote(dev) + `(@[^ ]*)?: <([^>]*,)?UP[,>]`},
-				{Argv: addrShow4, Match: `^[0-9]+: ` + step.Quote(dev) + `[[:space:]]+inet `, Not: true},
+				up, {Argv: addrShow4, Match: `^[0-9]+: ` + step.Quote(dev) + `[[:space:]]+inet `, Not: true, Guard: true},
 			}}},
 		}, nil
 	}}

@@ -86,21 +86,30 @@ func defaultRoute(gw netip.Addr) step.Step {
 			}
 		}
 		after = slices.Insert(after, 0, "default "+strings.Join(spec, " "))
-		new := []step.Cond{{Argv: ip(v6, "route", "show"), Match: routeLine(gw, metric)}}
+		new := step.Cond{Argv: ip(v6, "route", "show"), Match: routeLine(gw, metric)}
+		line := func(r route) step.Cond {
+			return step.Cond{Argv: new.Argv, Match: "^default " + step.Quote(strings.Join(r.Spec, " ")) + "( |$)"}
+		}
+		do := step.Op{Kind: step.Run, Argv: ip(v6, append([]string{"route", "replace", "default"}, spec...)...), If: []step.Cond{new.Negate()}}
+		for _, r := range top {
+			// Where it is one of several, the others say that it is not so yet.
+			if len(top) > 1 && !slices.Contains(r.Via, gw) {
+				do.If = []step.Cond{line(r)}
+			}
+		}
 		c := step.Change{
 			Diff: step.LiveDiff("default route", strings.Join(lines, "\n"), strings.Join(after, "\n")),
-			Do:   []step.Op{{Kind: step.Run, Argv: ip(v6, append([]string{"route", "replace", "default"}, spec...)...)}},
+			Was:  strings.Join(lines, "\n"), Want: strings.Join(after, "\n"),
+			Do: []step.Op{do},
 		}
 		if len(top) == 0 {
-			c.Undo = []step.Op{{Kind: step.Run, If: new, Argv: ip(v6, append([]string{"route", "del", "default"}, spec...)...)}}
+			c.Undo = []step.Op{{Kind: step.Run, If: []step.Cond{new}, Argv: ip(v6, append([]string{"route", "del", "default"}, spec...)...)}}
 			return c, nil
 		}
 		for i, r := range top {
-			verb, cond := "replace", new
+			verb, cond := "replace", []step.Cond{new}
 			if i > 0 { // several of one metric: IPv6 alone
-				verb, cond = "append", []step.Cond{{
-					Argv: ip(v6, "route", "show"), Match: "^default " + step.Quote(strings.Join(r.Spec, " ")) + "( |$)", Not: true,
-				}}
+				verb, cond = "append", []step.Cond{line(top[0]), line(r).Negate()}
 			}
 			c.Undo = append(c.Undo, step.Op{
 				Kind: step.Run, If: cond, Argv: ip(v6, append([]string{"route", verb, "default"}, r.Spec...)...),

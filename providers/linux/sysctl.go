@@ -129,7 +129,7 @@ func silence(key, value string) step.Step {
 	return step.Func{Name: "sysctl:" + key, Probe: func(ctx context.Context, h host.Host) (step.Change, error) {
 		c, err := step.Sysctl{Key: key, Value: value}.Check(ctx, h)
 		for i := range c.Undo {
-			c.Undo[i].If = append(c.Undo[i].If, step.Cond{Argv: addrShow4, Match: strayAddress, Not: true})
+			c.Undo[i].If = append(c.Undo[i].If, step.Cond{Argv: addrShow4, Match: strayAddress, Not: true, Guard: true})
 		}
 		return c, err
 	}}
@@ -152,18 +152,17 @@ func newDeviceSysctl(key, value, fallback string) step.Step {
 		if err != nil {
 			return step.Change{}, fmt.Errorf("read sysctl %s: %w", fallback, err)
 		}
-		return step.Change{
+		was, so := strings.TrimSpace(string(res.Stdout)), step.SysctlIs(key, value)
+		c = step.Change{
 			Diff: step.LiveDiff("sysctl "+key, "", value),
-			Do:   []step.Op{{Kind: step.Run, Argv: sysctlSet(key, value)}},
-			Undo: []step.Op{{
-				Kind: step.Run, Argv: sysctlSet(key, strings.TrimSpace(string(res.Stdout))), If: []step.Cond{sysctlIs(key, value)},
-			}},
-		}, nil
+			Was:  was, Want: value,
+			Do: []step.Op{{Kind: step.Run, Argv: sysctlSet(key, value), If: []step.Cond{so.Negate()}}},
+		}
+		if was != value {
+			c.Undo = []step.Op{{Kind: step.Run, Argv: sysctlSet(key, was), If: []step.Cond{so}}}
+		}
+		return c, nil
 	}}
 }
 
 func sysctlSet(key, value string) []string { return []string{"sysctl", "-w", key + "=" + value} }
-
-func sysctlIs(key, value string) step.Cond {
-	return step.Cond{Argv: []string{"sysctl", "-n", key}, Match: "^" + step.Quote(value) + "[[:space:]]*$"}
-}

@@ -118,13 +118,16 @@ func liveTunnel(t inventory.PlainEnd, all []inventory.PlainEnd) []step.Step {
 				return step.Change{}, nil
 			}
 		}
+		there := step.Cond{
+			Argv:  tunnelShow,
+			Match: "^" + step.Quote(dev) + ": ip/ip +remote " + step.Quote(t.Remote.String()) + " +local " + step.Quote(t.Local.String()) + " ",
+		}
+		want := fmt.Sprintf("local %s remote %s", t.Local, t.Remote)
 		return step.Change{
-			Diff: step.LiveDiff("tunnel "+dev, "", fmt.Sprintf("local %s remote %s", t.Local, t.Remote)),
-			Do:   []step.Op{{Kind: step.Run, Argv: ip(false, append([]string{"tunnel", "add", dev}, ends...)...)}},
-			Undo: []step.Op{{Kind: step.Run, Argv: ip(false, "tunnel", "del", dev), If: []step.Cond{{
-				Argv:  tunnelShow,
-				Match: "^" + step.Quote(dev) + ": ip/ip +remote " + step.Quote(t.Remote.String()) + " +local " + step.Quote(t.Local.String()) + " ",
-			}}}},
+			Diff: step.LiveDiff("tunnel "+dev, "", want),
+			Want: want,
+			Do:   []step.Op{{Kind: step.Run, Argv: ip(false, append([]string{"tunnel", "add", dev}, ends...)...), If: []step.Cond{there.Negate()}}},
+			Undo: []step.Op{{Kind: step.Run, Argv: ip(false, "tunnel", "del", dev), If: []step.Cond{there}}},
 		}, nil
 	}
 	address := func(ctx context.Context, h host.Host) (step.Change, error) {
@@ -144,14 +147,16 @@ func liveTunnel(t inventory.PlainEnd, all []inventory.PlainEnd) []step.Step {
 			}
 		}
 		peer := []string{t.Inside.String(), "peer", t.FarInside.String(), "dev", dev}
+		there := step.Cond{
+			Argv: addrShow4,
+			Match: "^[0-9]+: " + step.Quote(dev) + "[[:space:]]+inet " + step.Quote(t.Inside.String()) +
+				" peer " + step.Quote(t.FarInside.String()) + "/32 ",
+		}
 		return step.Change{
 			Diff: step.LiveDiff("address "+t.Inside.String(), "", strings.Join(peer, " ")),
-			Do:   []step.Op{{Kind: step.Run, Argv: ip(false, append([]string{"addr", "add"}, peer...)...)}},
-			Undo: []step.Op{{Kind: step.Run, Argv: ip(false, append([]string{"addr", "del"}, peer...)...), If: []step.Cond{{
-				Argv: addrShow4,
-				Match: "^[0-9]+: " + step.Quote(dev) + "[[:space:]]+inet " + step.Quote(t.Inside.String()) +
-					" peer " + step.Quote(t.FarInside.String()) + "/32 ",
-			}}}},
+			Want: strings.Join(peer, " "),
+			Do:   []step.Op{{Kind: step.Run, Argv: ip(false, append([]string{"addr", "add"}, peer...)...), If: []step.Cond{there.Negate()}}},
+			Undo: []step.Op{{Kind: step.Run, Argv: ip(false, append([]string{"addr", "del"}, peer...)...), If: []step.Cond{there}}},
 		}, nil
 	}
 	return []step.Step{

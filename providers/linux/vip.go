@@ -38,18 +38,12 @@ func has(dev string, p netip.Prefix) step.Cond {
 	}
 }
 
-func hasNot(dev string, p netip.Prefix) step.Cond {
-	c := has(dev, p)
-	c.Not = true
-	return c
-}
-
 func (v placement) add() step.Op {
 	argv := ip(v.addr.Is6(), "addr", "add", v.prefix().String(), "dev", v.dev)
 	if v.addr.Is4() && v.label != v.dev {
 		argv = append(argv, "label", v.label)
 	}
-	return step.Op{Kind: step.Run, Argv: argv}
+	return step.Op{Kind: step.Run, Argv: argv, If: []step.Cond{has(v.dev, v.prefix()).Negate()}}
 }
 
 func (v placement) del() step.Op {
@@ -113,7 +107,7 @@ func (v placement) onRealServer(ours map[netip.Addr]bool) step.Step {
 			}
 			drop := step.Op{Kind: step.Run, Argv: ip(v.addr.Is6(), "addr", "del", w.Prefix.String(), "dev", w.Dev),
 				If: []step.Cond{has(w.Dev, w.Prefix)}}
-			back := step.Op{Kind: step.Run, Argv: restore(w), If: []step.Cond{hasNot(w.Dev, w.Prefix)}}
+			back := step.Op{Kind: step.Run, Argv: restore(w), If: []step.Cond{has(w.Dev, w.Prefix).Negate()}}
 			if there || v.addr.Is4() {
 				c.Do = append(c.Do, drop)
 				back.If = append(back.If, has(v.dev, v.prefix()))
@@ -122,20 +116,28 @@ func (v placement) onRealServer(ours map[netip.Addr]bool) step.Step {
 				// IPv6 knows an address once on a device, whatever its
 				// length (net/ipv6/addrconf.c, ipv6_add_addr).
 				c.Do = slices.Insert(c.Do, 0, drop)
+				back.If[0].Guard = true
 				c.Undo = append(c.Undo, back)
 			}
 			before = append(before, w.Prefix.String()+" dev "+w.Dev)
 		}
 		if len(c.Do) > 0 {
 			c.Diff = step.LiveDiff("address "+v.addr.String(), strings.Join(before, "\n"), strings.Join(after, "\n"))
+			if there {
+				before = append(before, v.place())
+			}
+			c.Was, c.Want = strings.Join(before, "\n"), v.place()
 		}
 		return c, nil
 	}}
 }
 
+// place is the VIP as it is compared: whatever its label.
+func (v placement) place() string { return v.prefix().String() + " dev " + v.dev }
+
 // line is the VIP as a diff shows it.
 func (v placement) line() string {
-	s := v.prefix().String() + " dev " + v.dev
+	s := v.place()
 	if v.addr.Is4() && v.label != v.dev {
 		s += " label " + v.label
 	}
@@ -207,6 +209,7 @@ func (v placement) onDirector() step.Step {
 		add.Unanswered = &step.Neighbour{Dev: v.dev, Addr: v.addr}
 		return step.Change{
 			Diff:  step.LiveDiff("address "+v.addr.String(), "", v.line()),
+			Want:  v.place(),
 			Do:    []step.Op{add, {Kind: step.Announce, Neighbour: &step.Neighbour{Dev: v.dev, Addr: v.addr}}},
 			Undo:  []step.Op{v.del()},
 			Notes: notes,

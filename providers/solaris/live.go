@@ -9,16 +9,33 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
-func run(argv ...string) step.Op { return step.Op{Kind: step.Run, Argv: argv} }
+// unless is a command that is run where so does not hold yet.
+func unless(so step.Cond, argv ...string) step.Op {
+	return step.Op{Kind: step.Run, Argv: argv, If: []step.Cond{so.Negate()}}
+}
 
-// The conditions of undo are egrep's as old Solaris has it: no [[:space:]], no
-// {n}.
+// The conditions are egrep's as old Solaris has it: no [[:space:]], no {n}.
 const blanks = "[ \t]+"
 
 // shows is the condition that `ifconfig NAME` prints an indented line that
 // begins with pattern. An interface that is not there prints nothing.
 func shows(name, pattern string) step.Cond {
 	return step.Cond{Argv: []string{"ifconfig", name}, Match: "^[ \t]*" + pattern}
+}
+
+// plumbed is the condition that the interface is there.
+func plumbed(name string) step.Cond {
+	return step.Cond{Argv: []string{"ifconfig", name}, Match: "flags="}
+}
+
+// isUp is the condition that it is up.
+func isUp(name string) step.Cond {
+	return step.Cond{Argv: []string{"ifconfig", name}, Match: "flags=[0-9a-f]*<([A-Z0-9-]*,)*UP[,>]"}
+}
+
+// showsEnds is the condition that the tunnel has these ends.
+func showsEnds(name string, src, dst netip.Addr) step.Cond {
+	return shows(name, "inet tunnel src "+step.Quote(src.String())+blanks+"tunnel dst "+step.Quote(dst.String()))
 }
 
 // showsAddress is the condition that the interface has the address, with the
@@ -31,7 +48,8 @@ func showsAddress(name string, addr, peer netip.Addr) step.Cond {
 	return shows(name, pattern+" netmask ffffffff")
 }
 
-// setAddress is the one command that gives an interface its address.
+// setAddress is the one command that gives an interface its address. It has no
+// condition yet.
 func setAddress(name string, addr, peer netip.Addr, mask uint32, up bool) step.Op {
 	argv := []string{"ifconfig", name, addr.String()}
 	if peer.IsValid() {
@@ -41,7 +59,14 @@ func setAddress(name string, addr, peer netip.Addr, mask uint32, up bool) step.O
 	if up {
 		argv[len(argv)-1] = "up"
 	}
-	return run(argv...)
+	return step.Op{Kind: step.Run, Argv: argv}
+}
+
+// giveAddress is setAddress with the host mask, and up, where it is not so.
+func giveAddress(name string, addr, peer netip.Addr) step.Op {
+	op := setAddress(name, addr, peer, hostMask, true)
+	op.If = []step.Cond{showsAddress(name, addr, peer).Negate()}
+	return op
 }
 
 // A loopbackVIP is a VIP that is live on the loopback, or on a tunnel.
@@ -70,9 +95,10 @@ func (s *loopbackVIP) Check(ctx context.Context, h host.Host) (step.Change, erro
 	made := Interface{Name: s.name, Addr: s.vip, Mask: hostMask, Up: true}
 	return step.Change{
 		Diff: step.LiveDiff(s.name, "", made.address()),
+		Want: s.name + ": " + made.address(),
 		Do: []step.Op{
-			run("ifconfig", s.name, "plumb"),
-			setAddress(s.name, s.vip, netip.Addr{}, hostMask, true),
+			unless(plumbed(s.name), "ifconfig", s.name, "plumb"),
+			giveAddress(s.name, s.vip, netip.Addr{}),
 		},
 		// Plumbed and not yet addressed is what Do leaves half-way.
 		Undo: []step.Op{{
@@ -90,11 +116,17 @@ func mend(at Interface) step.Change {
 	}
 	want := at
 	want.Mask, want.Bits, want.Up = hostMask, 32, true
+	do := giveAddress(at.Name, at.Addr, at.Peer)
 	undo := setAddress(at.Name, at.Addr, at.Peer, at.Mask, at.Up)
 	undo.If = []step.Cond{showsAddress(at.Name, at.Addr, at.Peer)}
+	if at.Mask == hostMask { // it is only down
+		do.If = []step.Cond{isUp(at.Name).Negate()}
+		undo.If = append(undo.If, isUp(at.Name))
+	}
 	return step.Change{
 		Diff: step.LiveDiff(at.Name, at.address(), want.address()),
-		Do:   []step.Op{setAddress(at.Name, at.Addr, at.Peer, hostMask, true)},
+		Was:  at.Name + ": " + at.address(), Want: want.Name + ": " + want.address(),
+		Do:   []step.Op{do},
 		Undo: []step.Op{undo},
 	}
 }
@@ -174,7 +206,8 @@ func tunnelWith(list []Interface, local, remote netip.Addr) (Interface, bool) {
 }
 
 func (s *tunnel) setEnds(name string, src, dst netip.Addr) step.Op {
-	return run("ifconfig", name, "inet", "tsrc", orUnset(src).String(), "tdst", orUnset(dst).String())
+	return unless(showsEnds(name, orUnset(src), orUnset(dst)),
+		"ifconfig", name, "inet", "tsrc", orUnset(src).String(), "tdst", orUnset(dst).String())
 }
 
 func (s *tunnel) create() step.Change {
@@ -182,10 +215,11 @@ func (s *tunnel) create() step.Change {
 	unset := "0\\.0\\.0\\.0"
 	return step.Change{
 		Diff: step.LiveDiff(s.name, "", endsText(s.local, s.remote)+"\n"+made.address()),
+		Want: s.name + ": " + endsText(s.local, s.remote) + ", " + made.address(),
 		Do: []step.Op{
-			run("ifconfig", s.name, "plumb"),
+			unless(plumbed(s.name), "ifconfig", s.name, "plumb"),
 			s.setEnds(s.name, s.local, s.remote),
-			setAddress(s.name, s.carry, s.peer, hostMask, true),
+			giveAddress(s.name, s.carry, s.peer),
 		},
 		// Each half-way state of Do counts as its own, nothing else does. An
 		// unset destination ends the tunnel's line after the source.
@@ -207,7 +241,8 @@ func (s *tunnel) address(at Interface) step.Change {
 	undo.If = []step.Cond{showsAddress(at.Name, s.carry, s.peer)}
 	return step.Change{
 		Diff: step.LiveDiff(at.Name, at.ends()+"\n"+at.address(), at.ends()+"\n"+want.address()),
-		Do:   []step.Op{setAddress(at.Name, s.carry, s.peer, hostMask, true)},
+		Was:  at.Name + ": " + at.address(), Want: want.Name + ": " + want.address(),
+		Do:   []step.Op{giveAddress(at.Name, s.carry, s.peer)},
 		Undo: []step.Op{undo},
 	}
 }
@@ -218,11 +253,12 @@ func raise(at Interface) step.Change {
 	want.Up = true
 	return step.Change{
 		Diff: step.LiveDiff(at.Name, at.address(), want.address()),
-		Do:   []step.Op{run("ifconfig", at.Name, "up")},
+		Was:  at.Name + ": " + at.address(), Want: want.Name + ": " + want.address(),
+		Do: []step.Op{unless(isUp(at.Name), "ifconfig", at.Name, "up")},
 		Undo: []step.Op{{
 			Kind: step.Run, Argv: []string{"ifconfig", at.Name, "down"},
 			If: []step.Cond{
-				{Argv: []string{"ifconfig", at.Name}, Match: "flags=[0-9a-f]*<UP[,>]"},
+				isUp(at.Name),
 				shows(at.Name, "inet "+step.Quote(at.Addr.String())+" "),
 			},
 		}},
@@ -234,7 +270,7 @@ func (s *tunnel) turn(at Interface) step.Change {
 	want := at
 	want.Src, want.Dst = s.local, s.remote
 	back := s.setEnds(at.Name, at.Src, at.Dst)
-	back.If = []step.Cond{shows(at.Name, "inet tunnel src "+step.Quote(s.local.String())+blanks+"tunnel dst "+step.Quote(s.remote.String()))}
+	back.If = []step.Cond{showsEnds(at.Name, s.local, s.remote)}
 	c := step.Change{
 		Do:   []step.Op{s.setEnds(at.Name, s.local, s.remote)},
 		Undo: []step.Op{back},
@@ -245,6 +281,8 @@ func (s *tunnel) turn(at Interface) step.Change {
 		want.Mask, want.Up = hostMask, true
 	}
 	c.Diff = step.LiveDiff(at.Name, at.ends()+"\n"+at.address(), want.ends()+"\n"+want.address())
+	c.Was = at.Name + ": " + at.ends() + ", " + at.address()
+	c.Want = want.Name + ": " + want.ends() + ", " + want.address()
 	return c
 }
 
@@ -278,14 +316,15 @@ func (s *defaultRoute) Check(ctx context.Context, h host.Host) (step.Change, err
 		if gw == s.gateway {
 			continue
 		}
-		drop = append(drop, route("delete", gw))
+		drop = append(drop, route("delete", gw, there(gw, false)))
 		c.Undo = append(c.Undo, route("add", gw, there(s.gateway, false), there(gw, true)))
 	}
 	if !slices.Contains(now, s.gateway) {
-		c.Do = append(c.Do, route("add", s.gateway))
+		c.Do = append(c.Do, route("add", s.gateway, there(s.gateway, true)))
 		c.Undo = append(c.Undo, route("delete", s.gateway, there(s.gateway, false)))
 	}
 	c.Do = append(c.Do, drop...)
 	c.Diff = step.LiveDiff("default route", before, "default via "+s.gateway.String())
+	c.Was, c.Want = before, "default via "+s.gateway.String()+"\n"
 	return c, nil
 }

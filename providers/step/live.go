@@ -45,7 +45,8 @@ type Sysctl struct {
 // ID is "sysctl:" and the key.
 func (s Sysctl) ID() string { return "sysctl:" + s.Key }
 
-// Check reads `sysctl -n KEY`. The undo requires the value that Do left.
+// Check reads `sysctl -n KEY`. Do requires the value that was found, the undo
+// the one that Do left.
 func (s Sysctl) Check(ctx context.Context, h host.Host) (Change, error) {
 	res, err := host.Query(ctx, h, "sysctl", "-n", s.Key)
 	if err != nil {
@@ -59,14 +60,22 @@ func (s Sysctl) Check(ctx context.Context, h host.Host) (Change, error) {
 	if set == nil {
 		set = func(key, value string) []string { return []string{"sysctl", "-w", key + "=" + value} }
 	}
-	return Change{
+	c := Change{
 		Diff: LiveDiff("sysctl "+s.Key, now, s.Value),
+		Was:  now, Want: s.Value,
 		Do:   []Op{{Kind: Run, Argv: set(s.Key, s.Value)}},
-		Undo: []Op{{
-			Kind: Run, Argv: set(s.Key, now),
-			If: []Cond{{Argv: []string{"sysctl", "-n", s.Key}, Match: "^" + Quote(s.Value) + "[[:space:]]*$"}},
-		}},
-	}, nil
+		Undo: []Op{{Kind: Run, Argv: set(s.Key, now), If: []Cond{SysctlIs(s.Key, s.Value)}}},
+	}
+	if now != "" {
+		c.Do[0].If = []Cond{SysctlIs(s.Key, now)}
+	}
+	return c, nil
+}
+
+// SysctlIs is the condition that the kernel setting has the value, which is
+// not empty.
+func SysctlIs(key, value string) Cond {
+	return Cond{Argv: []string{"sysctl", "-n", key}, Match: "^" + Quote(value) + "[[:space:]]*$"}
 }
 
 // Quote escapes s so that, as an extended regular expression, it matches

@@ -43,7 +43,9 @@ type Op struct {
 	Expect Sum        `json:"expect,omitempty"`
 
 	// Run. If are the conditions under which it runs, all of them; where one
-	// does not hold the operation is already so and is passed over.
+	// does not hold the operation is already so, or not to be done, and is
+	// passed over. What a command does, its conditions say is not so yet, so
+	// that it may be run again, and on a host on which it was never needed.
 	Argv []string `json:"argv,omitempty"`
 	If   []Cond   `json:"if,omitempty"`
 	// Unanswered: run only after a probe on the link of Dev that nobody has
@@ -71,6 +73,17 @@ type Cond struct {
 	Argv  []string `json:"argv"`
 	Match string   `json:"match"`
 	Not   bool     `json:"not,omitempty"`
+	// Guard: this does not say whether the operation is needed, but whether
+	// it may be done yet: an operation before it, of its own step or of
+	// another, may have to come first. Silence is lifted only when no VIP is
+	// left.
+	Guard bool `json:"guard,omitempty"`
+}
+
+// Negate is the condition that holds where c does not.
+func (c Cond) Negate() Cond {
+	c.Not = !c.Not
+	return c
 }
 
 // A Sum identifies the content of a file: "" for "do not care", Absent, or the
@@ -267,7 +280,7 @@ func (c Cond) Holds(ctx context.Context, h host.Host) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("condition %q: %w", c.Match, err)
 	}
-	res, err := h.Run(ctx, host.Cmd{Argv: c.Argv})
+	res, err := host.Query(ctx, h, c.Argv...)
 	var exit *host.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return false, err

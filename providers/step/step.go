@@ -28,6 +28,12 @@ type Change struct {
 	Diff string `json:"diff,omitempty"` // for people: a unified diff
 	Do   []Op   `json:"do,omitempty"`   // what would make it hold, in order
 	Undo []Op   `json:"undo,omitempty"` // what would put it back exactly as it was, in the order to run
+	// Was and Want are the state that a live step replaces and makes, as short
+	// texts that are equal exactly where the states are; "" is "not there".
+	// They are equal in a change that has nothing to undo: a device that is
+	// still to come will have the setting by itself.
+	Was  string `json:"was,omitempty"`
+	Want string `json:"want,omitempty"`
 	// Notes are what was seen and left alone, a sentence each. A Change with
 	// nothing but notes holds.
 	Notes []string `json:"notes,omitempty"`
@@ -35,6 +41,13 @@ type Change struct {
 
 // Holds says that nothing is to be done.
 func (c Change) Holds() bool { return len(c.Do) == 0 }
+
+// Mirror is the change that takes this one back: what was to be undone by is
+// what is to be done. It may be done, undone and written as shell like any
+// other; package step's Reversal checks it.
+func (c Change) Mirror() Change {
+	return Change{Do: c.Undo, Undo: c.Do, Was: c.Want, Want: c.Was}
+}
 
 // A Plan is what one host must be.
 type Plan struct {
