@@ -5,30 +5,44 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/lvsfleet/lvsfleet/providers/host"
 )
 
 // NewFakeKernel gives the netlink table over a kernel that speaks the protocol
 // from memory, for the suite.
 func NewFakeKernel() Table {
 	k := &fakeKernel{table: &Memory{}}
-	return &kernel{open: func() (link, error) { return &fakeLink{kernel: k}, nil }}
+	return fake(k)
 }
 
 // NewKernel gives the running kernel's table.
-func NewKernel() Table { return &kernel{open: openGenl} }
+func NewKernel() Table { return local(&host.Local{}) }
+
+// NewNetlink gives the running kernel's table, read by netlink alone.
+func NewNetlink() Table { return &kernel{open: openGenl} }
+
+// NewFakeNetlink is NewFakeKernel, read by netlink alone.
+func NewFakeNetlink() Table {
+	k := fake(&fakeKernel{table: &Memory{}})
+	k.ask = nil
+	return k
+}
 
 // A fakeKernel answers as net/netlink/genetlink.c and ip_vs_ctl.c do.
 type fakeKernel struct {
 	table  *Memory
 	sends  int  // datagrams of edits
+	dumps  int  // lists of real servers by netlink
+	asks   int  // and by getsockopt
 	loads  int  // questions upon which a kernel loads ip_vs
 	absent bool // no ip_vs
 	mute   bool // never answers an edit
@@ -83,7 +97,7 @@ func (l *fakeLink) send(b []byte) error {
 			l.put(fakeFamily, m.Seq+1000, nil)
 			l.result(m.Seq-1000, unix.EBUSY)
 		}
-		if m.Type == nl.GENL_ID_CTRL {
+		if m.Type == genlController {
 			l.families(m.Seq, flags&unix.NLM_F_DUMP == 0)
 			continue
 		}
@@ -114,9 +128,10 @@ func (l *fakeLink) send(b []byte) error {
 // families answers for the controller: one family, which loads it, or all.
 func (l *fakeLink) families(seq uint32, load bool) {
 	family := func(id uint16, name string) {
-		a := nl.NewRtAttr(nl.GENL_CTRL_ATTR_FAMILY_ID, nl.Uint16Attr(id)).Serialize()
-		b := nl.NewRtAttr(nl.GENL_CTRL_ATTR_FAMILY_NAME, nl.ZeroTerminated(name)).Serialize()
-		l.put(nl.GENL_ID_CTRL, seq, slices.Concat(make([]byte, 4), a, b))
+		w := writer{b: make([]byte, genlHeader)}
+		w.u16(unix.CTRL_ATTR_FAMILY_ID, id)
+		w.text(unix.CTRL_ATTR_FAMILY_NAME, name)
+		l.put(genlController, seq, w.b)
 	}
 	if load {
 		l.kernel.loads++
@@ -127,7 +142,7 @@ func (l *fakeLink) families(seq uint32, load bool) {
 		}
 		return
 	}
-	family(nl.GENL_ID_CTRL, "nlctrl")
+	family(genlController, "nlctrl")
 	if !l.kernel.absent {
 		family(fakeFamily, familyName)
 	}
@@ -139,9 +154,12 @@ func (l *fakeLink) dump(m message) error {
 	switch m.body[0] {
 	case cmdGetService:
 		for _, s := range l.kernel.table.Services {
-			l.put(fakeFamily, m.Seq, append(make([]byte, 4), encodeService(s, true).Serialize()...))
+			w := writer{b: make([]byte, genlHeader)}
+			w.service(&s, true)
+			l.put(fakeFamily, m.Seq, w.b)
 		}
 	case cmdGetDest:
+		l.kernel.dumps++
 		nested, err := firstAttr(m.body)
 		if err != nil {
 			return err
@@ -153,7 +171,9 @@ func (l *fakeLink) dump(m message) error {
 		for _, s := range l.kernel.table.Services {
 			for _, d := range s.Dests {
 				if s.Key == key.Key {
-					l.put(fakeFamily, m.Seq, append(make([]byte, 4), encodeDest(d, true).Serialize()...))
+					w := writer{b: make([]byte, genlHeader)}
+					w.dest(&d, true)
+					l.put(fakeFamily, m.Seq, w.b)
 				}
 			}
 		}
@@ -168,18 +188,18 @@ func (l *fakeLink) edit(m message) syscall.Errno {
 		cmdNewDest: AddDest, cmdSetDest: EditDest, cmdDelDest: DeleteDest,
 	}[m.body[0]]
 	e := Edit{Verb: verb}
-	err := eachAttr(m.body[nl.SizeofGenlmsg:], func(kind uint16, v []byte) (err error) {
-		if kind == attrService {
-			e.Service, err = decodeService(v)
+	for a := (attrs{rest: m.body[genlHeader:]}); a.next(); {
+		var err error
+		if a.kind == attrService {
+			e.Service, err = decodeService(a.value)
 		} else {
-			e.Dest, err = decodeDest(v, e.Service.Key.IPv6())
+			e.Dest, err = decodeDest(a.value, e.Service.Key.IPv6())
 		}
-		return err
-	})
-	if err != nil {
-		return unix.EINVAL
+		if err != nil {
+			return unix.EINVAL
+		}
 	}
-	err = l.kernel.table.Apply(context.Background(), []Edit{e})
+	err := l.kernel.table.Apply(context.Background(), []Edit{e})
 	var errno syscall.Errno
 	if err != nil && !errors.As(err, &errno) {
 		errno = unix.EINVAL
@@ -188,7 +208,166 @@ func (l *fakeLink) edit(m message) syscall.Errno {
 }
 
 func fake(k *fakeKernel) *kernel {
-	return &kernel{open: func() (link, error) { return &fakeLink{kernel: k}, nil }}
+	return &kernel{
+		open: func() (link, error) { return &fakeLink{kernel: k}, nil },
+		ask:  func() (asker, error) { return fakeAsker{k}, nil },
+	}
+}
+
+// A fakeAsker answers as ip_vs_ctl.c does: do_ip_vs_get_ctl,
+// __ip_vs_get_service_entries, __ip_vs_get_dest_entries.
+type fakeAsker struct{ kernel *fakeKernel }
+
+func (fakeAsker) close() error { return nil }
+
+func (a fakeAsker) get(option int, buf []byte) error {
+	le := binary.NativeEndian
+	var four []Service
+	for _, s := range a.kernel.table.Services {
+		if !s.Key.IPv6() {
+			four = append(four, s)
+		}
+	}
+	switch option {
+	case askInfo:
+		if len(buf) < infoSize {
+			return unix.EINVAL
+		}
+		le.PutUint32(buf, 0x010201)
+		le.PutUint32(buf[4:], 4096)
+		le.PutUint32(buf[8:], uint32(len(four)))
+		return nil
+	case askServices:
+		n := int(le.Uint32(buf))
+		if len(buf) != servicesHead+n*serviceEntrySize {
+			return unix.EINVAL
+		}
+		for i, s := range four[:min(n, len(four))] {
+			b := buf[servicesHead+i*serviceEntrySize:]
+			le.PutUint16(b, protocolNumber(s.Key.Protocol))
+			if s.Key.Mark == 0 {
+				copy(b[4:8], s.Key.Addr.AsSlice())
+			}
+			binary.BigEndian.PutUint16(b[8:], s.Key.Port)
+			le.PutUint32(b[12:], s.Key.Mark)
+			copy(b[16:32], s.Scheduler)
+			le.PutUint32(b[44:], uint32(len(s.Dests)))
+		}
+		return nil
+	case askDests:
+		a.kernel.asks++
+		n := int(le.Uint32(buf[16:]))
+		if len(buf) != destsHead+n*destEntrySize {
+			return unix.EINVAL
+		}
+		key := quickKey{mark: le.Uint32(buf[12:])}
+		if key.mark == 0 {
+			key = quickKey{protocol: le.Uint16(buf), addr: [4]byte(buf[4:8]), port: binary.BigEndian.Uint16(buf[8:])}
+		}
+		at := slices.IndexFunc(four, func(s Service) bool { return keyOf(s.Key) == key })
+		if at < 0 {
+			return unix.ESRCH
+		}
+		b := buf[destsHead:]
+		for _, d := range four[at].Dests {
+			if d.Addr.Is6() || len(b) == 0 {
+				continue
+			}
+			copy(b, d.Addr.AsSlice())
+			binary.BigEndian.PutUint16(b[4:], d.Port)
+			le.PutUint32(b[8:], 0x100|connMethod(d.Method)) // with IP_VS_CONN_F_INACTIVE
+			le.PutUint32(b[12:], uint32(d.Weight))
+			le.PutUint32(b[16:], d.Upper)
+			le.PutUint32(b[20:], d.Lower)
+			le.PutUint32(b[24:], uint32(d.Active))
+			le.PutUint32(b[28:], uint32(d.Inactive))
+			le.PutUint32(b[32:], uint32(d.Persistent))
+			le.PutUint32(b[40:], 7) // a statistic
+			b = b[destEntrySize:]
+		}
+		return nil
+	}
+	return unix.ENOPROTOOPT
+}
+
+// TestQuick: the older way is taken where it says all, and only there.
+func TestQuick(t *testing.T) {
+	ctx := context.Background()
+	rules := []struct {
+		rules string
+		quick bool
+	}{
+		{"-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 3\n-a -t 192.0.2.1:80 -r 10.0.0.2:8080 -m -x 9 -y 5", true},
+		{"-A -t 192.0.2.2:80", true},
+		{"-A -f 7\n-a -f 7 -r 10.0.0.1:0 -g", true},
+		{"-A -f 8 -6\n-a -f 8 -6 -r [2001:db8::a]:0 -g", false},
+		{"-A -t [2001:db8::1]:80\n-a -t [2001:db8::1]:80 -r [2001:db8::a]:80 -g", false},
+		{"-A -u 192.0.2.1:53\n-a -u 192.0.2.1:53 -r 10.0.0.1:53 -i", false},
+		{"-A -u 192.0.2.1:54\n-a -u 192.0.2.1:54 -r [2001:db8::a]:54 -i\n-a -u 192.0.2.1:54 -r 10.0.0.1:54 -m", false},
+	}
+	for _, r := range rules {
+		services, err := ParseRules([]byte(r.rules))
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := &fakeKernel{table: &Memory{Services: services}}
+		both := fake(k)
+		got, err := both.Dump(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (k.dumps == 0) != r.quick || k.dumps > 1 {
+			t.Errorf("%d lists by netlink, %d by getsockopt, for\n%s", k.dumps, k.asks, r.rules)
+		}
+		both.ask = nil
+		want, err := both.Dump(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(Sorted(got), Sorted(want)) {
+			t.Errorf("got %+v\nwant %+v", got, want)
+		}
+	}
+}
+
+// A racingAsker has an old count of each service's real servers.
+type racingAsker struct {
+	fakeAsker
+	off int
+	err error
+}
+
+func (a racingAsker) get(option int, buf []byte) error {
+	if a.err != nil {
+		return a.err
+	}
+	err := a.fakeAsker.get(option, buf)
+	if option == askServices {
+		for b := buf[servicesHead:]; len(b) > 0; b = b[serviceEntrySize:] {
+			n := binary.NativeEndian.Uint32(b[44:])
+			binary.NativeEndian.PutUint32(b[44:], uint32(max(0, int(n)+a.off)))
+		}
+	}
+	return err
+}
+
+// TestQuickWhileTheTableChanges: an answer that may leave something out is not
+// believed, nor a kernel that does not answer at all.
+func TestQuickWhileTheTableChanges(t *testing.T) {
+	services, err := ParseRules([]byte("-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g\n-a -t 192.0.2.1:80 -r 10.0.0.2:80 -g\n-a -t 192.0.2.1:80 -r 10.0.0.3:80 -g"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []racingAsker{{off: -3}, {off: -2}, {off: -1}, {off: 1}, {off: 2}, {err: unix.ENOPROTOOPT}, {err: unix.EPERM}} {
+		k := &fakeKernel{table: &Memory{Services: services}}
+		both := fake(k)
+		a.fakeAsker = fakeAsker{k}
+		both.ask = func() (asker, error) { return a, nil }
+		got, err := both.Dump(context.Background())
+		if err != nil || len(got) != 1 || len(got[0].Dests) != 3 || k.dumps != 1 {
+			t.Errorf("%d off, %v: %+v, %v; %d lists by netlink", a.off, a.err, got, err, k.dumps)
+		}
+	}
 }
 
 func edits(t *testing.T, lines ...string) []Edit {
@@ -318,10 +497,16 @@ func TestWire(t *testing.T) {
 				golden = append(golden, unhex(w[0])<<4|unhex(w[1]))
 			}
 		}
-		if got := editRequest(0x20, 1, 0, e); string(got) != string(golden) {
+		if got := editMessage(0x20, e); string(got) != string(golden) {
 			t.Errorf("%s\n got %x\nwant %x", e.Rule(), got, golden)
 		}
 	}
+}
+
+func editMessage(family uint16, e Edit) []byte {
+	var w writer
+	w.edit(family, 1, 0, &e)
+	return w.b
 }
 
 func unhex(c byte) byte {
@@ -336,9 +521,11 @@ func FuzzAnswers(f *testing.F) {
 	for _, e := range []Edit{
 		{Verb: AddService, Service: Service{Key: Key{Mark: 7}, Scheduler: "rr"}},
 	} {
-		f.Add(editRequest(fakeFamily, 1, 0, e))
+		f.Add(editMessage(fakeFamily, e))
 	}
-	f.Add(familyRequest(1, true))
+	var w writer
+	w.family(1, true)
+	f.Add(w.b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for len(b) > 0 {
 			m, rest, err := nextMessage(b)
@@ -385,15 +572,34 @@ func OwnNamespace(t *testing.T) {
 }
 
 // HasIPVS says whether the running kernel has IPVS loaded, and may be edited.
+// Where LVSFLEET_REAL_KERNEL is set it must.
 func HasIPVS(t *testing.T) bool {
 	t.Helper()
 	c, err := (&kernel{open: openGenl}).dial(context.Background(), false)
-	if errors.Is(err, unix.ENOENT) {
-		return false
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		_ = c.close()
+	case !errors.Is(err, unix.ENOENT):
 		t.Fatal(err)
 	}
-	_ = c.close()
-	return os.Geteuid() == 0
+	has := err == nil && os.Geteuid() == 0
+	if !has && os.Getenv("LVSFLEET_REAL_KERNEL") != "" {
+		t.Fatal("NOT RUN: this kernel has no ip_vs, or this is not root")
+	}
+	return has
+}
+
+// QuickReads counts the services of the running kernel that getsockopt reads
+// whole.
+func QuickReads(t *testing.T, services []Service) (n int) {
+	t.Helper()
+	q := (&kernel{ask: openAsker}).quick(services)
+	defer q.close()
+	for _, s := range services {
+		s.Dests = nil
+		if q.dests(&s) {
+			n++
+		}
+	}
+	return n
 }

@@ -3,6 +3,7 @@ package ipvs_test
 import (
 	"context"
 	"os/exec"
+	"reflect"
 	"testing"
 
 	moby "github.com/moby/ipvs"
@@ -14,6 +15,39 @@ import (
 
 func TestFakeKernel(t *testing.T) {
 	ipvstest.Run(t, ipvstest.Lacks{}, func(*testing.T) ipvs.Table { return ipvs.NewFakeKernel() })
+	t.Run("netlink alone", func(t *testing.T) {
+		ipvstest.Run(t, ipvstest.Lacks{}, func(*testing.T) ipvs.Table { return ipvs.NewFakeNetlink() })
+	})
+}
+
+// bothWays reads one table by netlink alone, and by getsockopt where that says
+// all.
+func bothWays(t *testing.T) {
+	ipvs.OwnNamespace(t)
+	ctx := context.Background()
+	services := append(ipvstest.Rules(t, ipvstest.Everything+ipvstest.Families+ipvstest.Tunnels), ipvstest.Large(100, 30)...)
+	var want []ipvs.Want
+	for _, s := range services {
+		want = append(want, ipvs.Want{Service: s})
+	}
+	edits, _ := ipvs.Diff(nil, want)
+	if err := ipvs.NewKernel().Apply(ctx, edits); err != nil {
+		t.Fatal(err)
+	}
+	quick, err := ipvs.NewKernel().Dump(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long, err := ipvs.NewNetlink().Dump(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(long) != len(services) || !reflect.DeepEqual(ipvs.Sorted(quick), ipvs.Sorted(long)) {
+		t.Errorf("netlink reads\n%s\nand with getsockopt it is\n%s", ipvs.Format(ipvs.Sorted(long)), ipvs.Format(ipvs.Sorted(quick)))
+	}
+	if n := ipvs.QuickReads(t, long); n < 100 {
+		t.Errorf("getsockopt read %d services", n)
+	}
 }
 
 // TestRunningKernel tries the netlink table, and the real ipvsadm, on the
@@ -28,12 +62,15 @@ func TestRunningKernel(t *testing.T) {
 		t.Log("this kernel has no ip_vs (or this is not root): only its empty table was tried")
 		return
 	}
-	t.Run("netlink", func(t *testing.T) {
-		ipvstest.Run(t, ipvstest.Lacks{}, func(t *testing.T) ipvs.Table {
-			ipvs.OwnNamespace(t)
-			return ipvs.NewKernel()
+	for name, open := range map[string]func() ipvs.Table{"netlink and getsockopt": ipvs.NewKernel, "netlink": ipvs.NewNetlink} {
+		t.Run(name, func(t *testing.T) {
+			ipvstest.Run(t, ipvstest.Lacks{}, func(t *testing.T) ipvs.Table {
+				ipvs.OwnNamespace(t)
+				return open()
+			})
 		})
-	})
+	}
+	t.Run("both ways read the same", bothWays)
 	t.Run("read by moby/ipvs", func(t *testing.T) {
 		ipvs.OwnNamespace(t)
 		large := ipvstest.Large(3, 700)

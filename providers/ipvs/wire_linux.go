@@ -1,15 +1,14 @@
 package ipvs
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"syscall"
 
 	moby "github.com/moby/ipvs"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,6 +16,9 @@ import (
 // include/uapi/linux/ip_vs.h.
 const (
 	genlVersion = 1
+
+	genlController = 0x10 // GENL_ID_CTRL of include/uapi/linux/genetlink.h
+	genlHeader     = 4    // bytes of struct genlmsghdr
 
 	cmdNewService = 1
 	cmdSetService = 2
@@ -56,154 +58,225 @@ const (
 	destTunnelFlags = 15
 )
 
-// A requestData is a piece of a request.
-type requestData = nl.NetlinkRequestData
+// A writer puts netlink messages one behind the other.
+type writer struct{ b []byte }
 
-// request is one message to the family.
-func request(family uint16, seq uint32, flags int, cmd uint8, data ...requestData) []byte {
-	req := nl.NetlinkRequest{NlMsghdr: unix.NlMsghdr{
-		Type: family, Flags: uint16(unix.NLM_F_REQUEST | flags), Seq: seq,
-	}}
-	req.AddData(genlHeader{cmd, genlVersion})
-	for _, d := range data {
-		if d != nil {
-			req.AddData(d)
-		}
-	}
-	return req.Serialize()
+// open begins a message of the generic netlink family; done ends it, with what
+// open gave.
+func (w *writer) open(family uint16, seq uint32, flags int, cmd uint8) (at int) {
+	at = len(w.b)
+	w.b = binary.NativeEndian.AppendUint32(w.b, 0) // the length, see done
+	w.b = binary.NativeEndian.AppendUint16(w.b, family)
+	w.b = binary.NativeEndian.AppendUint16(w.b, uint16(unix.NLM_F_REQUEST|flags))
+	w.b = binary.NativeEndian.AppendUint32(w.b, seq)
+	w.b = binary.NativeEndian.AppendUint32(w.b, 0) // the port: the kernel knows it
+	// struct genlmsghdr (include/uapi/linux/genetlink.h).
+	w.b = append(w.b, cmd, genlVersion, 0, 0)
+	return at
 }
 
-// genlHeader is struct genlmsghdr (include/uapi/linux/genetlink.h): command,
-// version, and two reserved bytes that are 0. Package nl's own has no room for
-// those and sends what lies behind it in memory.
-type genlHeader [2]uint8
+func (w *writer) done(at int) {
+	binary.NativeEndian.PutUint32(w.b[at:], uint32(len(w.b)-at))
+}
 
-func (genlHeader) Len() int { return nl.SizeofGenlmsg }
+// nest begins an attribute that holds others; nested ends it.
+func (w *writer) nest(kind uint16) (at int) {
+	at = len(w.b)
+	w.header(kind, 0)
+	return at
+}
 
-func (h genlHeader) Serialize() []byte { return []byte{h[0], h[1], 0, 0} }
+func (w *writer) nested(at int) {
+	binary.NativeEndian.PutUint16(w.b[at:], uint16(len(w.b)-at))
+}
+
+func (w *writer) header(kind uint16, size int) {
+	w.b = binary.NativeEndian.AppendUint16(w.b, uint16(unix.SizeofRtAttr+size))
+	w.b = binary.NativeEndian.AppendUint16(w.b, kind)
+}
+
+// u16 and u32 are numbers in the machine's order, net16 one in network order.
+func (w *writer) u16(kind, n uint16) {
+	w.header(kind, 2)
+	w.b = append(binary.NativeEndian.AppendUint16(w.b, n), 0, 0)
+}
+
+func (w *writer) u32(kind uint16, n uint32) {
+	w.header(kind, 4)
+	w.b = binary.NativeEndian.AppendUint32(w.b, n)
+}
+
+func (w *writer) net16(kind, n uint16) {
+	w.header(kind, 2)
+	w.b = append(binary.BigEndian.AppendUint16(w.b, n), 0, 0)
+}
+
+// text is a string that ends with a zero.
+func (w *writer) text(kind uint16, s string) {
+	w.header(kind, len(s)+1)
+	w.b = append(append(w.b, s...), 0)
+	w.pad()
+}
+
+func (w *writer) addr(kind uint16, a netip.Addr) {
+	switch {
+	case a.Is4():
+		four := a.As4()
+		w.header(kind, len(four))
+		w.b = append(w.b, four[:]...)
+	case a.Is6():
+		six := a.As16()
+		w.header(kind, len(six))
+		w.b = append(w.b, six[:]...)
+	}
+}
+
+func (w *writer) pad() {
+	for len(w.b)%4 != 0 {
+		w.b = append(w.b, 0)
+	}
+}
 
 // familyName is IPVS_GENL_NAME.
 const familyName = "IPVS"
 
-// familyRequest asks the controller of generic netlink for IPVS by name, or for
-// all families that there are.
-func familyRequest(seq uint32, byName bool) []byte {
+// family asks the controller of generic netlink for IPVS by name, or for all
+// families that there are.
+func (w *writer) family(seq uint32, byName bool) {
+	flags := 0
 	if !byName {
-		return request(nl.GENL_ID_CTRL, seq, unix.NLM_F_DUMP, nl.GENL_CTRL_CMD_GETFAMILY)
+		flags = unix.NLM_F_DUMP
 	}
-	name := nl.NewRtAttr(nl.GENL_CTRL_ATTR_FAMILY_NAME, nl.ZeroTerminated(familyName))
-	return request(nl.GENL_ID_CTRL, seq, 0, nl.GENL_CTRL_CMD_GETFAMILY, name)
+	at := w.open(genlController, seq, flags, unix.CTRL_CMD_GETFAMILY)
+	if byName {
+		w.text(unix.CTRL_ATTR_FAMILY_NAME, familyName)
+	}
+	w.done(at)
 }
 
-// editRequest is the message that makes the edit.
-func editRequest(family uint16, seq uint32, flags int, e Edit) []byte {
-	cmd := map[Verb]uint8{
-		AddService: cmdNewService, EditService: cmdSetService, DeleteService: cmdDelService,
-		AddDest: cmdNewDest, EditDest: cmdSetDest, DeleteDest: cmdDelDest,
-	}[e.Verb]
+// edit is the message that makes the edit.
+func (w *writer) edit(family uint16, seq uint32, flags int, e *Edit) {
+	var cmd uint8
+	whole := true
 	switch e.Verb {
-	case AddService, EditService:
-		return request(family, seq, flags, cmd, encodeService(e.Service, true))
+	case AddService:
+		cmd = cmdNewService
+	case EditService:
+		cmd = cmdSetService
 	case DeleteService:
-		return request(family, seq, flags, cmd, encodeService(e.Service, false))
+		cmd, whole = cmdDelService, false
+	case AddDest:
+		cmd = cmdNewDest
+	case EditDest:
+		cmd = cmdSetDest
+	case DeleteDest:
+		cmd, whole = cmdDelDest, false
 	}
-	return request(family, seq, flags, cmd, encodeService(e.Service, false), encodeDest(e.Dest, e.Verb != DeleteDest))
-}
-
-// mobyService gives the service in the library's terms.
-func mobyService(s Service) moby.Service {
-	s = s.Normal()
-	m := moby.Service{
-		AddressFamily: unix.AF_INET, Protocol: protocolNumber(s.Key.Protocol), Port: s.Key.Port, FWMark: s.Key.Mark,
-		SchedName: s.Scheduler, Flags: uint32(s.Flags), Timeout: s.Timeout, PEName: s.Engine,
-	}
-	if s.Key.Mark == 0 {
-		m.Address = net.IP(s.Key.Addr.AsSlice())
-	}
-	if s.Key.IPv6() {
-		m.AddressFamily, m.Netmask = unix.AF_INET6, uint32(s.Netmask)
-		if s.Netmask == 0 {
-			m.Netmask = 128
-		}
-		return m
-	}
-	// A mask of IPv4 lies in memory in network order.
-	m.Netmask = binary.NativeEndian.Uint32(binary.BigEndian.AppendUint32(nil, s.mask4()))
-	return m
-}
-
-// encodeService writes the service: whole, or only what identifies it.
-func encodeService(s Service, whole bool) requestData {
-	m := mobyService(s)
-	a := nl.NewRtAttr(attrService, nil)
-	a.AddRtAttr(svcFamily, nl.Uint16Attr(m.AddressFamily))
-	if m.FWMark != 0 {
-		a.AddRtAttr(svcMark, nl.Uint32Attr(m.FWMark))
+	at := w.open(family, seq, flags, cmd)
+	if e.Verb == AddService || e.Verb == EditService || e.Verb == DeleteService {
+		w.service(&e.Service, whole)
 	} else {
-		a.AddRtAttr(svcProtocol, nl.Uint16Attr(m.Protocol))
-		a.AddRtAttr(svcAddr, m.Address)
-		a.AddRtAttr(svcPort, binary.BigEndian.AppendUint16(nil, m.Port))
+		w.service(&e.Service, false)
+		w.dest(&e.Dest, whole)
 	}
-	if !whole {
-		return a
-	}
-	a.AddRtAttr(svcScheduler, nl.ZeroTerminated(m.SchedName))
-	if m.PEName != "" {
-		a.AddRtAttr(svcEngine, nl.ZeroTerminated(m.PEName))
-	}
-	// struct ip_vs_flags: what is set, and what is said.
-	flags := binary.NativeEndian.AppendUint32(nil, m.Flags)
-	a.AddRtAttr(svcFlags, binary.NativeEndian.AppendUint32(flags, ^uint32(0)))
-	a.AddRtAttr(svcTimeout, nl.Uint32Attr(m.Timeout))
-	a.AddRtAttr(svcNetmask, nl.Uint32Attr(m.Netmask))
-	return a
+	w.done(at)
 }
 
-// mobyDest gives the real server in the library's terms.
-func mobyDest(d Destination) moby.Destination {
-	m := moby.Destination{
-		Address: net.IP(d.Addr.AsSlice()), Port: d.Port, Weight: d.Weight,
-		AddressFamily: unix.AF_INET, UpperThreshold: d.Upper, LowerThreshold: d.Lower,
+// service writes the service: whole, or only what identifies it.
+func (w *writer) service(s *Service, whole bool) {
+	at := w.nest(attrService)
+	family := uint16(unix.AF_INET)
+	if s.Key.IPv6() {
+		family = unix.AF_INET6
 	}
+	w.u16(svcFamily, family)
+	if s.Key.Mark != 0 {
+		w.u32(svcMark, s.Key.Mark)
+	} else {
+		w.u16(svcProtocol, protocolNumber(s.Key.Protocol))
+		w.addr(svcAddr, s.Key.Addr)
+		w.net16(svcPort, s.Key.Port)
+	}
+	if whole {
+		n := s.Normal()
+		w.text(svcScheduler, n.Scheduler)
+		if n.Engine != "" {
+			w.text(svcEngine, n.Engine)
+		}
+		// struct ip_vs_flags: what is set, and what is said.
+		w.header(svcFlags, 8)
+		w.b = binary.NativeEndian.AppendUint32(w.b, uint32(n.Flags))
+		w.b = binary.NativeEndian.AppendUint32(w.b, ^uint32(0))
+		w.u32(svcTimeout, n.Timeout)
+		w.u32(svcNetmask, n.wireMask())
+	}
+	w.nested(at)
+}
+
+// wireMask is the mask of persistence as the kernel holds it: a length with
+// IPv6; with IPv4 a mask, which lies in memory in network order.
+func (s Service) wireMask() uint32 {
+	switch {
+	case !s.Key.IPv6():
+		return binary.NativeEndian.Uint32(binary.BigEndian.AppendUint32(nil, s.mask4()))
+	case s.Netmask == 0:
+		return 128
+	}
+	return uint32(s.Netmask)
+}
+
+// dest writes the real server: whole, or only what identifies it. Kernels
+// before 3.18 know no family of its own and those before 5.2 no tunnel types;
+// the attributes are left out where they would say the default.
+func (w *writer) dest(have *Destination, whole bool) {
+	d := have.Normal()
+	at := w.nest(attrDest)
+	family := uint16(unix.AF_INET)
 	if d.Addr.Is6() {
-		m.AddressFamily = unix.AF_INET6
+		family = unix.AF_INET6
 	}
-	switch d.Method {
-	case NAT:
-		m.ConnectionFlags = moby.ConnFwdMasq
-	case TUN:
-		m.ConnectionFlags = moby.ConnFwdTunnel
-	case Local:
-		m.ConnectionFlags = moby.ConnFwdLocalNode
-	default:
-		m.ConnectionFlags = moby.ConnFwdDirectRoute
+	w.addr(destAddr, d.Addr)
+	w.net16(destPort, d.Port)
+	w.u16(destFamily, family)
+	if whole {
+		w.u32(destMethod, connMethod(d.Method))
+		w.u32(destWeight, uint32(d.Weight))
+		w.u32(destUpper, d.Upper)
+		w.u32(destLower, d.Lower)
+		if t := tunnelType(d.Tunnel); t != 0 {
+			w.header(destTunnelType, 1)
+			w.b = append(w.b, t, 0, 0, 0)
+			w.net16(destTunnelPort, d.TunnelPort)
+			w.u16(destTunnelFlags, d.TunnelFlags)
+		}
 	}
-	return m
+	w.nested(at)
 }
 
-// encodeDest writes the real server: whole, or only what identifies it.
-// Kernels before 3.18 know no family of its own and those before 5.2 no
-// tunnel types; the attributes are left out where they would say the default.
-func encodeDest(d Destination, whole bool) requestData {
-	d = d.Normal()
-	m := mobyDest(d)
-	a := nl.NewRtAttr(attrDest, nil)
-	a.AddRtAttr(destAddr, m.Address)
-	a.AddRtAttr(destPort, binary.BigEndian.AppendUint16(nil, m.Port))
-	a.AddRtAttr(destFamily, nl.Uint16Attr(m.AddressFamily))
-	if !whole {
-		return a
+// connMethod is the method in the kernel's flags of a connection.
+func connMethod(m Method) uint32 {
+	switch m {
+	case NAT:
+		return moby.ConnFwdMasq
+	case TUN:
+		return moby.ConnFwdTunnel
+	case Local:
+		return moby.ConnFwdLocalNode
 	}
-	a.AddRtAttr(destMethod, nl.Uint32Attr(m.ConnectionFlags))
-	a.AddRtAttr(destWeight, nl.Uint32Attr(uint32(m.Weight)))
-	a.AddRtAttr(destUpper, nl.Uint32Attr(m.UpperThreshold))
-	a.AddRtAttr(destLower, nl.Uint32Attr(m.LowerThreshold))
-	if t := tunnelType(d.Tunnel); t != 0 {
-		a.AddRtAttr(destTunnelType, []byte{t})
-		a.AddRtAttr(destTunnelPort, binary.BigEndian.AppendUint16(nil, d.TunnelPort))
-		a.AddRtAttr(destTunnelFlags, nl.Uint16Attr(d.TunnelFlags))
+	return moby.ConnFwdDirectRoute
+}
+
+// methodOf reads it from them.
+func methodOf(flags uint32) Method {
+	switch flags & moby.ConnFwdMask {
+	case moby.ConnFwdMasq:
+		return NAT
+	case moby.ConnFwdTunnel:
+		return TUN
+	case moby.ConnFwdDirectRoute:
+		return DR
 	}
-	return a
+	return Local
 }
 
 // tunnelType is IP_VS_CONN_F_TUNNEL_TYPE_*.
@@ -215,6 +288,16 @@ func tunnelType(name string) byte {
 		return 2
 	}
 	return 0
+}
+
+func tunnelName(t byte) string {
+	switch t {
+	case 1:
+		return "gue"
+	case 2:
+		return "gre"
+	}
+	return ""
 }
 
 // A message is one netlink message as it was received; body is what follows
@@ -257,142 +340,147 @@ func (m message) errno() error {
 
 func align(n int) int { return (n + 3) &^ 3 }
 
-// eachAttr gives the attributes in b to each.
-func eachAttr(b []byte, each func(kind uint16, value []byte) error) error {
-	for len(b) >= unix.SizeofRtAttr {
-		n := int(binary.NativeEndian.Uint16(b))
-		if n < unix.SizeofRtAttr || n > len(b) {
-			return errShort
-		}
-		kind := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
-		if err := each(kind, b[unix.SizeofRtAttr:n]); err != nil {
-			return err
-		}
-		b = b[min(align(n), len(b)):]
+// An attrs walks over attributes: next goes to the one behind, if there is one.
+type attrs struct {
+	rest  []byte
+	kind  uint16
+	value []byte
+	err   error // the rest makes no sense
+}
+
+func (a *attrs) next() bool {
+	if len(a.rest) < unix.SizeofRtAttr || a.err != nil {
+		return false
 	}
-	return nil
+	n := int(binary.NativeEndian.Uint16(a.rest))
+	if n < unix.SizeofRtAttr || n > len(a.rest) {
+		a.err = errShort
+		return false
+	}
+	a.kind = binary.NativeEndian.Uint16(a.rest[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+	a.value = a.rest[unix.SizeofRtAttr:n]
+	a.rest = a.rest[min(align(n), len(a.rest)):]
+	return true
+}
+
+// u8, u16 and u32 read numbers in the machine's order, net16 one in network
+// order. A value that is too short is an error of the walk.
+func (a *attrs) u8() byte {
+	if !a.has(1) {
+		return 0
+	}
+	return a.value[0]
+}
+
+func (a *attrs) u16() uint16 {
+	if !a.has(2) {
+		return 0
+	}
+	return binary.NativeEndian.Uint16(a.value)
+}
+
+func (a *attrs) u32() uint32 {
+	if !a.has(4) {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(a.value)
+}
+
+func (a *attrs) net16() uint16 {
+	if !a.has(2) {
+		return 0
+	}
+	return binary.BigEndian.Uint16(a.value)
+}
+
+func (a *attrs) has(n int) bool {
+	if len(a.value) < n {
+		a.err = errShort
+	}
+	return len(a.value) >= n
 }
 
 // firstAttr gives the value of the first attribute behind the header of
 // generic netlink: the service or the real server.
 func firstAttr(body []byte) ([]byte, error) {
-	if len(body) < nl.SizeofGenlmsg {
+	if len(body) < genlHeader {
 		return nil, errShort
 	}
-	var first []byte
-	err := eachAttr(body[nl.SizeofGenlmsg:], func(_ uint16, v []byte) error {
-		if first == nil {
-			first = v
-		}
-		return nil
-	})
-	if err == nil && first == nil {
-		err = errShort
+	a := attrs{rest: body[genlHeader:]}
+	if !a.next() {
+		return nil, errShort
 	}
-	return first, err
+	return a.value, nil
 }
 
 func decodeFamily(body []byte) (id uint16, name string, err error) {
-	if len(body) < nl.SizeofGenlmsg {
+	if len(body) < genlHeader {
 		return 0, "", errShort
 	}
-	err = eachAttr(body[nl.SizeofGenlmsg:], func(kind uint16, v []byte) error {
-		switch kind {
-		case nl.GENL_CTRL_ATTR_FAMILY_ID:
-			return number(v, 2, func(n uint64) { id = uint16(n) })
-		case nl.GENL_CTRL_ATTR_FAMILY_NAME:
-			name = unix.ByteSliceToString(v)
+	a := attrs{rest: body[genlHeader:]}
+	for a.next() {
+		switch a.kind {
+		case unix.CTRL_ATTR_FAMILY_ID:
+			id = a.u16()
+		case unix.CTRL_ATTR_FAMILY_NAME:
+			name = unix.ByteSliceToString(a.value)
 		}
-		return nil
-	})
-	return id, name, err
-}
-
-// number reads a number of size bytes in the machine's order.
-func number(v []byte, size int, set func(uint64)) error {
-	if len(v) < size {
-		return errShort
 	}
-	switch size {
-	case 1:
-		set(uint64(v[0]))
-	case 2:
-		set(uint64(binary.NativeEndian.Uint16(v)))
-	default:
-		set(uint64(binary.NativeEndian.Uint32(v)))
-	}
-	return nil
-}
-
-// port reads a port, which is in network order.
-func port(v []byte, set func(uint16)) error {
-	if len(v) < 2 {
-		return errShort
-	}
-	set(binary.BigEndian.Uint16(v))
-	return nil
+	return id, name, a.err
 }
 
 // address reads the union nf_inet_addr by family.
 func address(v []byte, six bool) (netip.Addr, error) {
-	n := 4
-	if six {
-		n = 16
+	switch {
+	case six && len(v) >= 16:
+		return netip.AddrFrom16([16]byte(v[:16])), nil
+	case !six && len(v) >= 4:
+		return netip.AddrFrom4([4]byte(v[:4])), nil
 	}
-	if len(v) < n {
-		return netip.Addr{}, errShort
-	}
-	a, _ := netip.AddrFromSlice(v[:n])
-	return a, nil
+	return netip.Addr{}, errShort
 }
 
-func decodeService(attrs []byte) (Service, error) {
+func decodeService(b []byte) (Service, error) {
 	var s Service
 	var family, protocol uint16
 	var addr, mask []byte
-	err := eachAttr(attrs, func(kind uint16, v []byte) error {
-		switch kind {
+	a := attrs{rest: b}
+	for a.next() {
+		switch a.kind {
 		case svcFamily:
-			return number(v, 2, func(n uint64) { family = uint16(n) })
+			family = a.u16()
 		case svcProtocol:
-			return number(v, 2, func(n uint64) { protocol = uint16(n) })
+			protocol = a.u16()
 		case svcAddr:
-			addr = v
+			addr = a.value
 		case svcPort:
-			return port(v, func(p uint16) { s.Key.Port = p })
+			s.Key.Port = a.net16()
 		case svcMark:
-			return number(v, 4, func(n uint64) { s.Key.Mark = uint32(n) })
+			s.Key.Mark = a.u32()
 		case svcScheduler:
-			s.Scheduler = unix.ByteSliceToString(v)
+			s.Scheduler = schedulerName(a.value)
 		case svcEngine:
-			s.Engine = unix.ByteSliceToString(v)
+			s.Engine = unix.ByteSliceToString(a.value)
 		case svcFlags:
-			return number(v, 4, func(n uint64) { s.Flags = Flags(n) })
+			s.Flags = Flags(a.u32())
 		case svcTimeout:
-			return number(v, 4, func(n uint64) { s.Timeout = uint32(n) })
+			s.Timeout = a.u32()
 		case svcNetmask:
-			mask = v
+			mask = a.value
 		}
-		return nil
-	})
-	if err != nil {
-		return Service{}, err
+	}
+	if a.err != nil {
+		return Service{}, a.err
 	}
 	six := family == unix.AF_INET6
 	if s.Key.Mark != 0 {
 		s.Key.V6, s.Key.Port = six, 0
 	} else {
+		var err error
 		if s.Key.Addr, err = address(addr, six); err != nil {
 			return Service{}, err
 		}
-		switch protocol {
-		case unix.IPPROTO_TCP:
-			s.Key.Protocol = "tcp"
-		case unix.IPPROTO_UDP:
-			s.Key.Protocol = "udp"
-		case unix.IPPROTO_SCTP:
-			s.Key.Protocol = "sctp"
-		default:
+		if s.Key.Protocol = protocolName(protocol); s.Key.Protocol == "" {
 			return Service{}, fmt.Errorf("service of %s has the unknown protocol %d", s.Key.Addr, protocol)
 		}
 	}
@@ -406,61 +494,87 @@ func decodeService(attrs []byte) (Service, error) {
 	return s.Normal(), nil
 }
 
-func decodeDest(attrs []byte, serviceSix bool) (Destination, error) {
+// schedulerName reads a name with no new string for those that tables are full
+// of.
+func schedulerName(v []byte) string {
+	if i := bytes.IndexByte(v, 0); i >= 0 {
+		v = v[:i]
+	}
+	switch string(v) {
+	case "rr":
+		return "rr"
+	case "wrr":
+		return "wrr"
+	case "lc":
+		return "lc"
+	case "wlc":
+		return "wlc"
+	case "sh":
+		return "sh"
+	case "mh":
+		return "mh"
+	}
+	return string(v)
+}
+
+func protocolName(n uint16) string {
+	switch n {
+	case unix.IPPROTO_TCP:
+		return "tcp"
+	case unix.IPPROTO_UDP:
+		return "udp"
+	case unix.IPPROTO_SCTP:
+		return "sctp"
+	}
+	return ""
+}
+
+func decodeDest(b []byte, serviceSix bool) (Destination, error) {
 	var d Destination
 	var family uint16
 	var method uint32
 	var addr []byte
-	integer := func(v []byte, to *int) error { return number(v, 4, func(n uint64) { *to = int(n) }) }
-	err := eachAttr(attrs, func(kind uint16, v []byte) error {
-		switch kind {
+	a := attrs{rest: b}
+	for a.next() {
+		switch a.kind {
 		case destAddr:
-			addr = v
+			addr = a.value
 		case destPort:
-			return port(v, func(p uint16) { d.Port = p })
+			d.Port = a.net16()
 		case destFamily:
-			return number(v, 2, func(n uint64) { family = uint16(n) })
+			family = a.u16()
 		case destMethod:
-			return number(v, 4, func(n uint64) { method = uint32(n) })
+			method = a.u32()
 		case destWeight:
-			return integer(v, &d.Weight)
+			d.Weight = int(a.u32())
 		case destUpper:
-			return number(v, 4, func(n uint64) { d.Upper = uint32(n) })
+			d.Upper = a.u32()
 		case destLower:
-			return number(v, 4, func(n uint64) { d.Lower = uint32(n) })
+			d.Lower = a.u32()
 		case destActive:
-			return integer(v, &d.Active)
+			d.Active = int(a.u32())
 		case destInactive:
-			return integer(v, &d.Inactive)
+			d.Inactive = int(a.u32())
 		case destPersistent:
-			return integer(v, &d.Persistent)
+			d.Persistent = int(a.u32())
 		case destTunnelType:
-			return number(v, 1, func(n uint64) { d.Tunnel = map[uint64]string{1: "gue", 2: "gre"}[n] })
+			d.Tunnel = tunnelName(a.u8())
 		case destTunnelPort:
-			return port(v, func(p uint16) { d.TunnelPort = p })
+			d.TunnelPort = a.net16()
 		case destTunnelFlags:
-			return number(v, 2, func(n uint64) { d.TunnelFlags = uint16(n) })
+			d.TunnelFlags = a.u16()
 		}
-		return nil
-	})
-	if err != nil {
-		return Destination{}, err
+	}
+	if a.err != nil {
+		return Destination{}, a.err
 	}
 	// Kernels before 3.18 do not say the family: it is the service's.
 	six := family == unix.AF_INET6 || family == 0 && serviceSix
+	var err error
 	if d.Addr, err = address(addr, six); err != nil {
 		return Destination{}, err
 	}
-	switch method & moby.ConnFwdMask {
-	case moby.ConnFwdMasq:
-		d.Method = NAT
-	case moby.ConnFwdTunnel:
-		d.Method = TUN
-	case moby.ConnFwdDirectRoute:
-		d.Method = DR
-	default:
-		d.Method = Local
-	}
+	d.Method = methodOf(method)
 	if d.Method != TUN || d.Tunnel == "" {
 		d.Tunnel, d.TunnelPort, d.TunnelFlags = "", 0, 0
 	}

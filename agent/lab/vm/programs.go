@@ -16,8 +16,9 @@ import (
 const module = "github.com/lvsfleet/lvsfleet"
 
 // Programs builds what runs in the machine into dir: lvsfleet, which carries
-// the agent of linux/amd64 and no other, and package guest and package shell. The tree at root is
-// left as it is.
+// the agent of linux/amd64 and no other, package guest, package shell, and the
+// tests of the packages that talk to the kernel. The tree at root is left as
+// it is.
 func Programs(ctx context.Context, root, dir string) error {
 	agent := filepath.Join(dir, "lvsfleet-agent")
 	if err := build(ctx, root, agent, module+"/cmd/lvsfleet-agent", "-ldflags=-s -w -buildid="); err != nil {
@@ -73,16 +74,30 @@ func Programs(ctx context.Context, root, dir string) error {
 			return err
 		}
 	}
+	for _, name := range Tests() {
+		argv := []string{"test", "-c", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, name+".test"), module + "/providers/" + name}
+		if err := compile(ctx, root, argv); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
+// Tests are the packages below providers whose own tests run in the machine as
+// well, each as the program NAME.test.
+func Tests() []string { return []string{"ipvs", "verify"} }
+
 func build(ctx context.Context, root, out, pkg string, flags ...string) error {
 	argv := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", out}, flags...)
-	cmd := exec.CommandContext(ctx, "go", append(argv, pkg)...)
+	return compile(ctx, root, append(argv, pkg))
+}
+
+func compile(ctx context.Context, root string, argv []string) error {
+	cmd := exec.CommandContext(ctx, "go", argv...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOFLAGS=")
 	if text, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", pkg, err, text)
+		return fmt.Errorf("build %s: %w\n%s", argv[len(argv)-1], err, text)
 	}
 	return nil
 }

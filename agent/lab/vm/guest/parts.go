@@ -19,6 +19,9 @@ func (s *suite) all() {
 			s.cluster(c)
 		}
 	}
+	if s.wants("kernel") {
+		s.kernel()
+	}
 	if s.wants("ipvs") {
 		s.tables()
 	}
@@ -26,6 +29,31 @@ func (s *suite) all() {
 		s.speed()
 	}
 	s.fabric.Clear()
+}
+
+// kernel runs the tests of the packages that talk to the kernel.
+func (s *suite) kernel() {
+	for _, t := range []struct{ name, program string }{
+		{"the IPVS table, by netlink, getsockopt and ipvsadm", "ipvs"},
+		{"the proof of a datapath", "verify"},
+	} {
+		s.check("kernel: "+t.name, func() error {
+			if out, err := exec.Command("modprobe", "-a", "ip_vs", "ipip").CombinedOutput(); err != nil {
+				return fmt.Errorf("modprobe: %w: %s", err, out)
+			}
+			cmd := exec.Command("/bin/"+t.program+".test", "-test.v", "-test.run", "RunningKernel")
+			cmd.Env = append(os.Environ(), "LVSFLEET_REAL_KERNEL=1")
+			out, err := cmd.CombinedOutput()
+			if err == nil && !strings.Contains(string(out), "--- PASS: ") {
+				err = errors.New("no test was run")
+			}
+			if err != nil {
+				return fmt.Errorf("%w\n%s", err, out)
+			}
+			s.log("%d tests", strings.Count(string(out), "--- PASS: "))
+			return nil
+		})
+	}
 }
 
 // lvsfleet runs the real program on the controller.

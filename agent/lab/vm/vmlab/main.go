@@ -115,6 +115,11 @@ func pack(ctx context.Context, kernel vm.Kernel, bin, to string) error {
 			return err
 		}
 	}
+	for _, name := range vm.Tests() {
+		if err := i.Copy(filepath.Join(bin, name+".test"), "/bin/"+name+".test"); err != nil {
+			return err
+		}
+	}
 	i.Link("/init", "/bin/guest")
 	i.Put("/etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\nsshd:x:74:74:sshd:/var/empty:/bin/false\n"))
 	i.Put("/etc/group", 0o644, []byte("root:x:0:\nsshd:x:74:\n"))
