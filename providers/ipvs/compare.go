@@ -44,24 +44,30 @@ func (d Destination) Normal() Destination {
 }
 
 // sameService compares all but the real servers.
-func sameService(a, b Service) bool {
-	a, b = a.Normal(), b.Normal()
-	return a.Key == b.Key && a.Scheduler == b.Scheduler && a.Flags == b.Flags &&
-		a.Timeout == b.Timeout && a.Netmask == b.Netmask && a.OddMask == b.OddMask && a.Engine == b.Engine
+func sameService(a, b *Service) bool {
+	x, y := a.Normal(), b.Normal()
+	return x.Key == y.Key && x.Scheduler == y.Scheduler && x.Flags == y.Flags &&
+		x.Timeout == y.Timeout && x.Netmask == y.Netmask && x.OddMask == y.OddMask && x.Engine == y.Engine
 }
 
 // sameDest compares two entries of one real server. Kernels before 2.6.37 make
 // the method of the director's own address Local, whatever was asked for, so
 // Local equals every method.
-func sameDest(a, b Destination, anyWeight bool) bool {
-	a, b = a.Normal(), b.Normal()
-	if anyWeight {
-		a.Weight = b.Weight
+func sameDest(a, b *Destination, anyWeight bool) bool {
+	if a.DestKey != b.DestKey || a.Upper != b.Upper || a.Lower != b.Lower || a.Weight != b.Weight && !anyWeight {
+		return false
 	}
 	if a.Method == Local || b.Method == Local {
-		a.Method, a.Tunnel, a.TunnelPort, a.TunnelFlags = b.Method, b.Tunnel, b.TunnelPort, b.TunnelFlags
+		return true
 	}
-	return a == b
+	if a.Method != b.Method {
+		return false
+	}
+	if a.Method != TUN || a.Tunnel == "" && b.Tunnel == "" {
+		return true
+	}
+	x, y := a.Normal(), b.Normal()
+	return x.Tunnel == y.Tunnel && x.TunnelPort == y.TunnelPort && x.TunnelFlags == y.TunnelFlags
 }
 
 // protocolNumbers are those of IANA, by which ipvsadm sorts.
@@ -80,24 +86,28 @@ func protocolNumber(p string) uint16 {
 // Compare orders keys as ipvsadm lists them: marks last, then by family,
 // protocol, address and port.
 func (k Key) Compare(o Key) int {
-	six := func(k Key) int {
-		if k.IPv6() {
-			return 1
+	switch {
+	case k.Mark != o.Mark:
+		return cmp.Compare(k.Mark, o.Mark)
+	case k.IPv6() != o.IPv6():
+		if o.IPv6() {
+			return -1
 		}
-		return 0
+		return 1
+	case k.Protocol != o.Protocol:
+		return cmp.Compare(protocolNumber(k.Protocol), protocolNumber(o.Protocol))
+	case k.Addr != o.Addr:
+		return k.Addr.Compare(o.Addr)
 	}
-	return cmp.Or(
-		cmp.Compare(k.Mark, o.Mark),
-		cmp.Compare(six(k), six(o)),
-		cmp.Compare(protocolNumber(k.Protocol), protocolNumber(o.Protocol)),
-		k.Addr.Compare(o.Addr),
-		cmp.Compare(k.Port, o.Port),
-	)
+	return cmp.Compare(k.Port, o.Port)
 }
 
 // Compare orders real servers by address and port.
 func (k DestKey) Compare(o DestKey) int {
-	return cmp.Or(k.Addr.Compare(o.Addr), cmp.Compare(k.Port, o.Port))
+	if c := k.Addr.Compare(o.Addr); c != 0 {
+		return c
+	}
+	return cmp.Compare(k.Port, o.Port)
 }
 
 // Sorted gives the services, and the real servers of each, in the order in
@@ -113,10 +123,12 @@ func Sorted(services []Service) []Service {
 
 func sortedDests(dests []Destination) []Destination {
 	by := func(a, b Destination) int { return a.DestKey.Compare(b.DestKey) }
-	if slices.IsSortedFunc(dests, by) {
-		return dests
+	for i := 1; i < len(dests); i++ {
+		if dests[i-1].DestKey.Compare(dests[i].DestKey) > 0 {
+			dests = slices.Clone(dests)
+			slices.SortStableFunc(dests, by)
+			break
+		}
 	}
-	dests = slices.Clone(dests)
-	slices.SortFunc(dests, by)
 	return dests
 }

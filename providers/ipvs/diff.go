@@ -27,37 +27,53 @@ type Want struct {
 // of all.
 func Diff(have []Service, want []Want) (edits []Edit, foreign []Service) {
 	at := make(map[Key]int, len(have))
-	for i, s := range have {
-		at[s.Key] = i
+	for i := range have {
+		at[have[i].Key] = i
 	}
-	want = slices.Clone(want)
-	slices.SortStableFunc(want, func(a, b Want) int { return a.Key.Compare(b.Key) })
-	named := make(map[Key]bool, len(want))
-	var gone []Edit
-	d := differ{present: map[DestKey]Destination{}, wanted: map[DestKey]bool{}}
-	for _, w := range want {
-		if named[w.Key] {
+	named := make([]bool, len(have))
+	var gone []change
+	var d differ
+	var last *Want
+	for _, n := range ordered(want) {
+		w := &want[n]
+		if last != nil && last.Key == w.Key {
 			continue // said twice: the first counts
 		}
-		named[w.Key] = true
+		last = w
 		i, there := at[w.Key]
+		if there {
+			named[i] = true
+		}
 		switch {
 		case w.Gone && there:
-			gone = append(gone, Edit{Verb: DeleteService, Service: header(have[i])})
+			gone = append(gone, change{DeleteService, &have[i], w, nil})
 		case w.Gone:
 		case there:
-			d.change(have[i], w)
+			d.change(&have[i], w)
 		default:
 			d.add(w)
 		}
 	}
-	for _, s := range have {
-		if !named[s.Key] {
+	for i, s := range have {
+		if !named[i] {
 			foreign = append(foreign, s)
 		}
 	}
 	slices.SortFunc(foreign, func(a, b Service) int { return a.Key.Compare(b.Key) })
-	return append(d.edits, gone...), foreign
+	return expand(append(d.all, gone...)), foreign
+}
+
+// ordered gives the places in want in the order of the keys.
+func ordered(want []Want) []int {
+	order := make([]int, len(want))
+	for i := range order {
+		order[i] = i
+	}
+	by := func(a, b int) int { return want[a].Key.Compare(want[b].Key) }
+	if !slices.IsSortedFunc(order, by) {
+		slices.SortStableFunc(order, by)
+	}
+	return order
 }
 
 // header is the service without its real servers.
@@ -66,66 +82,110 @@ func header(s Service) Service {
 	return s
 }
 
-// A differ collects edits; its maps are used again for each service.
-type differ struct {
-	edits   []Edit
-	present map[DestKey]Destination
-	wanted  map[DestKey]bool
+// A change is an edit in few words: those of a table may be many, and Edit is
+// large. One of a service says what it is to be (or, with DeleteService, is),
+// one of a real server what that is to be (or is).
+type change struct {
+	verb    Verb
+	service *Service
+	want    *Want
+	dest    *Destination
 }
 
-func (d *differ) add(w Want) {
-	d.edits = append(d.edits, Edit{Verb: AddService, Service: header(w.Service).Normal()})
-	for _, dest := range sortedDests(w.Dests) {
-		d.edits = append(d.edits, destEdit(AddDest, w, dest.Normal()))
+// expand makes edits of changes.
+func expand(list []change) []Edit {
+	if len(list) == 0 {
+		return nil
 	}
-}
-
-func (d *differ) change(have Service, w Want) {
-	if !sameService(have, w.Service) {
-		d.edits = append(d.edits, Edit{Verb: EditService, Service: header(w.Service).Normal()})
-	}
-	clear(d.present)
-	clear(d.wanted)
-	for _, dest := range have.Dests {
-		d.present[dest.DestKey] = dest
-	}
-	for _, k := range w.Hold {
-		d.wanted[k] = true
-	}
-	var edit, quiet, remove []Edit
-	for _, dest := range sortedDests(w.Dests) {
-		if d.wanted[dest.DestKey] {
-			continue // held, or said twice
-		}
-		d.wanted[dest.DestKey] = true
-		now, there := d.present[dest.DestKey]
-		dest = dest.Normal()
+	edits := make([]Edit, len(list))
+	for i, c := range list {
+		e := &edits[i]
+		e.Verb = c.verb
 		switch {
-		case !there:
-			d.edits = append(d.edits, destEdit(AddDest, w, dest))
-		case sameDest(now, dest, w.AnyWeight):
+		case c.verb == DeleteService:
+			e.Service = header(*c.service)
+		case c.dest == nil:
+			e.Service = header(*c.service).Normal()
 		default:
-			if w.AnyWeight {
-				dest.Weight = now.Weight
-			}
-			if dest.Weight == 0 && now.Weight != 0 {
-				quiet = append(quiet, destEdit(EditDest, w, dest))
-			} else {
-				edit = append(edit, destEdit(EditDest, w, dest))
-			}
+			e.Service.Key, e.Dest, e.AnyWeight = c.want.Key, c.dest.Normal(), c.want.AnyWeight
 		}
 	}
-	for _, dest := range have.Dests {
-		if !d.wanted[dest.DestKey] {
-			remove = append(remove, destEdit(DeleteDest, w, dest.Normal()))
-		}
-	}
-	slices.SortFunc(remove, func(a, b Edit) int { return a.Dest.DestKey.Compare(b.Dest.DestKey) })
-	d.edits = append(d.edits, edit...)
-	d.edits = append(d.edits, quiet...)
-	d.edits = append(d.edits, remove...)
+	return edits
 }
 
-func destEdit(v Verb, w Want, dest Destination) Edit {
-	return Edit{Verb: v, Service: Service{Key: w.Key}, Dest: dest, AnyWeight: w.AnyWeight}
+// A differ collects changes; its lists are used again for each service.
+type differ struct {
+	all                 []change
+	edit, quiet, remove []change
+}
+
+func (d *differ) add(w *Want) {
+	d.all = append(slices.Grow(d.all, 1+len(w.Dests)), change{AddService, &w.Service, w, nil})
+	dests := sortedDests(w.Dests)
+	for i := range dests {
+		d.all = append(d.all, change{AddDest, nil, w, &dests[i]})
+	}
+}
+
+// change walks through what is there and what is wanted side by side, both in
+// order.
+func (d *differ) change(have *Service, w *Want) {
+	if !sameService(have, &w.Service) {
+		d.all = append(d.all, change{EditService, &w.Service, w, nil})
+	}
+	d.edit, d.quiet, d.remove = d.edit[:0], d.quiet[:0], d.remove[:0]
+	now, wanted, hold := sortedDests(have.Dests), sortedDests(w.Dests), w.Hold
+	if len(hold) > 1 {
+		hold = slices.SortedFunc(slices.Values(hold), DestKey.Compare)
+	}
+	held := func(k DestKey) bool {
+		_, found := slices.BinarySearchFunc(hold, k, DestKey.Compare)
+		return found
+	}
+	for i, j := 0, 0; i < len(now) || j < len(wanted); {
+		order := 0
+		switch {
+		case i == len(now):
+			order = 1
+		case j == len(wanted):
+			order = -1
+		default:
+			order = now[i].DestKey.Compare(wanted[j].DestKey)
+		}
+		switch {
+		case order < 0:
+			if !held(now[i].DestKey) {
+				d.remove = append(d.remove, change{DeleteDest, nil, w, &now[i]})
+			}
+			i++
+			continue
+		case held(wanted[j].DestKey):
+		case order > 0:
+			d.all = append(d.all, change{AddDest, nil, w, &wanted[j]})
+		case !sameDest(&now[i], &wanted[j], w.AnyWeight):
+			d.changeDest(&now[i], &wanted[j], w)
+		}
+		if order == 0 {
+			i++
+		}
+		for j++; j < len(wanted) && wanted[j].DestKey == wanted[j-1].DestKey; j++ {
+			// said twice: the first counts
+		}
+	}
+	d.all = append(d.all, d.edit...)
+	d.all = append(d.all, d.quiet...)
+	d.all = append(d.all, d.remove...)
+}
+
+func (d *differ) changeDest(now, dest *Destination, w *Want) {
+	if w.AnyWeight && dest.Weight != now.Weight {
+		kept := *dest
+		kept.Weight = now.Weight
+		dest = &kept
+	}
+	if dest.Weight == 0 && now.Weight != 0 {
+		d.quiet = append(d.quiet, change{EditDest, nil, w, dest})
+	} else {
+		d.edit = append(d.edit, change{EditDest, nil, w, dest})
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -51,7 +52,9 @@ const receiveBuffer = 64 << 10
 
 // Dump reads the table: one request for the services, and one for the real
 // servers of each, by the shorter way where that says all that there is (see
-// quick). Only what belongs to the rules is decoded.
+// quick). Only what belongs to the rules is decoded. The kernel lists the real
+// server that came last first; here it is last, which is where one that was
+// added in order belongs.
 func (k *kernel) Dump(ctx context.Context) ([]Service, error) {
 	c, err := k.dial(ctx, false)
 	if errors.Is(err, unix.ENOENT) {
@@ -92,6 +95,7 @@ func (k *kernel) Dump(ctx context.Context) ([]Service, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list the real servers of %s: %w", s.Key, err)
 		}
+		slices.Reverse(s.Dests)
 	}
 	return services, nil
 }

@@ -134,28 +134,30 @@ func (q *quick) dests(s *Service) bool {
 	}
 	var dests []Destination
 	if n > 0 {
-		dests = make([]Destination, 0, n)
+		dests = make([]Destination, n)
 	}
+	left := int(n) // filled from the end: see Dump
 	for b := buf[destsHead:]; len(b) >= destEntrySize; b = b[destEntrySize:] {
 		if bytes.Equal(b[:4], []byte{0, 0, 0, 0}) {
 			break // no real server has this address
 		}
-		d := Destination{
-			DestKey:    DestKey{Addr: netip.AddrFrom4([4]byte(b[:4])), Port: binary.BigEndian.Uint16(b[4:])},
-			Method:     methodOf(binary.NativeEndian.Uint32(b[8:])),
-			Weight:     int(int32(binary.NativeEndian.Uint32(b[12:]))),
-			Upper:      binary.NativeEndian.Uint32(b[16:]),
-			Lower:      binary.NativeEndian.Uint32(b[20:]),
-			Active:     int(binary.NativeEndian.Uint32(b[24:])),
-			Inactive:   int(binary.NativeEndian.Uint32(b[28:])),
-			Persistent: int(binary.NativeEndian.Uint32(b[32:])),
-		}
-		if d.Method == TUN {
+		if left--; left < 0 {
 			return false
 		}
-		dests = append(dests, d)
+		d := &dests[left]
+		d.Addr = netip.AddrFrom4([4]byte(b[:4]))
+		d.Port = binary.BigEndian.Uint16(b[4:])
+		d.Weight = int(int32(binary.NativeEndian.Uint32(b[12:])))
+		d.Upper = binary.NativeEndian.Uint32(b[16:])
+		d.Lower = binary.NativeEndian.Uint32(b[20:])
+		d.Active = int(binary.NativeEndian.Uint32(b[24:]))
+		d.Inactive = int(binary.NativeEndian.Uint32(b[28:]))
+		d.Persistent = int(binary.NativeEndian.Uint32(b[32:]))
+		if d.Method = methodOf(binary.NativeEndian.Uint32(b[8:])); d.Method == TUN {
+			return false
+		}
 	}
-	if len(dests) != int(n) {
+	if left != 0 {
 		return false
 	}
 	s.Dests = dests

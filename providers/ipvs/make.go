@@ -158,15 +158,15 @@ func (st *state) needs(e Edit) (bool, error) {
 	dest, there := now.dests[e.Dest.DestKey]
 	switch e.Verb {
 	case AddService:
-		if !sameService(now.head, e.Service) {
+		if !sameService(&now.head, &e.Service) {
 			return false, fmt.Errorf("it is there, but different: %w", ErrChanged)
 		}
 		return false, nil
 	case EditService:
-		if sameService(now.head, e.Service) {
+		if sameService(&now.head, &e.Service) {
 			return false, nil
 		}
-		if e.WasService != nil && !sameService(now.head, *e.WasService) {
+		if e.WasService != nil && !sameService(&now.head, e.WasService) {
 			return false, ErrChanged
 		}
 		return true, nil
@@ -174,7 +174,7 @@ func (st *state) needs(e Edit) (bool, error) {
 		if e.WasService == nil {
 			return true, nil
 		}
-		if !sameService(now.head, *e.WasService) {
+		if !sameService(&now.head, e.WasService) {
 			return false, ErrChanged
 		}
 		if len(now.dests) > 0 {
@@ -185,7 +185,7 @@ func (st *state) needs(e Edit) (bool, error) {
 		if !there {
 			return true, nil
 		}
-		if !sameDest(dest, e.Dest, e.AnyWeight) {
+		if !sameDest(&dest, &e.Dest, e.AnyWeight) {
 			return false, fmt.Errorf("it is there, but different: %w", ErrChanged)
 		}
 		return false, nil
@@ -193,14 +193,14 @@ func (st *state) needs(e Edit) (bool, error) {
 		switch {
 		case !there:
 			return false, fmt.Errorf("there is no such real server: %w", ErrChanged)
-		case sameDest(dest, e.Dest, e.AnyWeight):
+		case sameDest(&dest, &e.Dest, e.AnyWeight):
 			return false, nil
-		case e.WasDest != nil && !sameDest(dest, *e.WasDest, e.AnyWeight):
+		case e.WasDest != nil && !sameDest(&dest, e.WasDest, e.AnyWeight):
 			return false, ErrChanged
 		}
 		return true, nil
 	case DeleteDest:
-		if there && e.WasDest != nil && !sameDest(dest, *e.WasDest, e.AnyWeight) {
+		if there && e.WasDest != nil && !sameDest(&dest, e.WasDest, e.AnyWeight) {
 			return false, ErrChanged
 		}
 		return there, nil
