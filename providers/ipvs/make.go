@@ -105,7 +105,7 @@ func fold(edits []Edit) []Edit {
 		at := place{e.Service.Key, e.Dest.DestKey}
 		i, there := last[at]
 		if there && e.Verb == EditDest && e.WasDest != nil &&
-			(out[i].Verb == AddDest || out[i].Verb == EditDest) && sameDest(out[i].Dest, *e.WasDest, e.AnyWeight) {
+			(out[i].Verb == AddDest || out[i].Verb == EditDest) && sameDest(&out[i].Dest, e.WasDest, e.AnyWeight) {
 			out[i].Dest, out[i].AnyWeight = e.Dest, out[i].AnyWeight || e.AnyWeight
 			continue
 		}
