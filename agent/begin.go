@@ -25,6 +25,9 @@ func (e *Engine) Begin(ctx context.Context, tx Transaction, progress func(Event)
 	if !journal.ValidRun(tx.Run) {
 		return Report{}, fmt.Errorf("%q does not name a run", tx.Run)
 	}
+	if tx.Reverts != nil && !journal.ValidRun(tx.Undoes) {
+		return Report{}, fmt.Errorf("%q does not name a run to take back", tx.Undoes)
+	}
 	emit := emitter(progress)
 	emit("lease", "", nil)
 	if err := e.lease(ctx, tx); err != nil {
@@ -49,7 +52,7 @@ func (e *Engine) begin(ctx context.Context, tx Transaction, progress func(Event)
 		return Report{}, err
 	}
 	emit("check", "", nil)
-	report, plan, err := e.check(ctx, tx.Desired, Live, Boot)
+	report, plan, err := e.look(ctx, tx, Live, Boot)
 	if err != nil {
 		return Report{}, err
 	}
@@ -90,7 +93,13 @@ func (e *Engine) stage(ctx context.Context, tx Transaction, r Report, emit func(
 	if err != nil {
 		return nil, err
 	}
-	j, err := store.Create(ctx, journal.Header{Run: tx.Run, Who: tx.Who, Boot: mark, Desired: desired})
+	head := journal.Header{Run: tx.Run, Who: tx.Who, Boot: mark, Desired: desired, Stage: string(tx.Stage), Undoes: tx.Undoes}
+	if tx.Reverts != nil {
+		if head.Reverts, err = json.Marshal(tx.Reverts); err != nil {
+			return nil, fmt.Errorf("encode what is to be taken back: %w", err)
+		}
+	}
+	j, err := store.Create(ctx, head)
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,11 @@ func (e *Engine) check(ctx context.Context, want inventory.Desired, layers ...La
 		return Report{}, step.Plan{}, fmt.Errorf("plan: %w", err)
 	}
 	e.id = id
-	r := Report{Identity: id, Notes: plan.Notes}
+	return e.checkSteps(ctx, cache, Report{Identity: id, Notes: plan.Notes}, plan, layers...)
+}
+
+// checkSteps fills the report in with every step of the layers.
+func (e *Engine) checkSteps(ctx context.Context, h host.Host, r Report, plan step.Plan, layers ...Layer) (Report, step.Plan, error) {
 	steps := make([]step.Step, 0, len(plan.Live)+len(plan.Boot))
 	for _, l := range layers {
 		part := plan.Live
@@ -90,7 +94,7 @@ func (e *Engine) check(ctx context.Context, want inventory.Desired, layers ...La
 			errs[i] = ctx.Err()
 			return
 		}
-		r.Items[i].Change, errs[i] = steps[i].Check(ctx, cache)
+		r.Items[i].Change, errs[i] = steps[i].Check(ctx, h)
 	})
 	// Every refusal is worth telling; of a lost line or an end once is enough.
 	var failed []error

@@ -217,6 +217,11 @@ func (c *Client) Check(ctx context.Context, want inventory.Desired) (Report, err
 	return c.call(ctx, request{Method: methodCheck, Desired: &want}, nil)
 }
 
+// CheckRevert asks the agent to.
+func (c *Client) CheckRevert(ctx context.Context, run string) (Report, error) {
+	return c.call(ctx, request{Method: methodCheck, Run: run}, nil)
+}
+
 // Begin asks the agent to. A line that is lost leaves nothing in force: the
 // agent sweeps what it staged as it ends.
 func (c *Client) Begin(ctx context.Context, tx Transaction, progress func(Event)) (Report, error) {

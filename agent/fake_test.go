@@ -145,10 +145,23 @@ func tx(run string) agent.Transaction {
 // converge runs a whole transaction with a fresh session for the commit.
 func converge(t *testing.T, m *sim.Machine, run string) (agent.Report, error) {
 	t.Helper()
+	return transact(t, m, tx(run))
+}
+
+// back is the transaction that takes all of a run back.
+func back(run, of string) agent.Transaction {
+	b := tx(run)
+	b.Undoes, b.Reverts = of, &agent.Reverts{}
+	return b
+}
+
+func transact(t *testing.T, m *sim.Machine, tx agent.Transaction) (agent.Report, error) {
+	t.Helper()
 	first := m.NewSession()
 	defer first.End()
 	e := engineOn(first)
-	r, err := e.Begin(t.Context(), tx(run), nil)
+	run := tx.Run
+	r, err := e.Begin(t.Context(), tx, nil)
 	if err != nil {
 		return r, errors.Join(err, e.Close())
 	}

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/lvsfleet/lvsfleet/agent/journal"
-	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
@@ -266,11 +265,16 @@ func (e *Engine) verify(ctx context.Context, j *journal.Journal, left *LeftError
 	}
 	emit("verify", "", nil)
 	head, _ := j.Header()
-	var want inventory.Desired
-	if err := json.Unmarshal(head.Desired, &want); err != nil {
+	tx := Transaction{Undoes: head.Undoes}
+	if err := json.Unmarshal(head.Desired, &tx.Desired); err != nil {
 		return fmt.Errorf("verify: read what the host must be: %w", err)
 	}
-	r, _, err := e.check(ctx, want, Boot)
+	if head.Reverts != nil {
+		if err := json.Unmarshal(head.Reverts, &tx.Reverts); err != nil {
+			return fmt.Errorf("verify: read what was taken back: %w", err)
+		}
+	}
+	r, _, err := e.look(ctx, tx, Boot)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}

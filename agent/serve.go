@@ -196,6 +196,9 @@ func (c *conversation) answer(ctx context.Context, req request) {
 	case req.Method == methodCheck && req.Desired != nil:
 		report, err = c.engine.Check(ctx, *req.Desired)
 		res.Report = &report
+	case req.Method == methodCheck && req.Run != "":
+		report, err = c.engine.CheckRevert(ctx, req.Run)
+		res.Report = &report
 	case req.Method == methodBegin && req.Tx != nil:
 		report, err = c.engine.Begin(ctx, *req.Tx, progress)
 		res.Report = &report

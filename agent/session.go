@@ -47,6 +47,14 @@ type Transaction struct {
 	Run     string            `json:"run"` // names the fleet's run: letters, digits, "-"
 	Who     string            `json:"who"` // user@host of the controller, for those who find the lease taken
 	Desired inventory.Desired `json:"desired"`
+	// Stage is the part of the fleet's run that it is, which its record tells.
+	Stage inventory.Stage `json:"stage,omitempty"`
+	// Undoes says that it is a part of taking an earlier run back; "" it is
+	// not. What that run changed here counts as taken back from then on.
+	Undoes string `json:"undoes,omitempty"`
+	// Reverts has the way back from what Undoes changed done, instead of what
+	// Desired says.
+	Reverts *Reverts `json:"reverts,omitempty"`
 	// Approved is the Fingerprint of the report whose operations a person
 	// agreed to; "" agrees to anything. Others are refused with
 	// ErrNotApproved.

@@ -176,7 +176,7 @@ type request struct {
 	Method  string             `json:"method"`
 	Desired *inventory.Desired `json:"desired,omitempty"` // check
 	Tx      *Transaction       `json:"tx,omitempty"`      // begin
-	Run     string             `json:"run,omitempty"`     // finish
+	Run     string             `json:"run,omitempty"`     // finish; check: of the way back from it
 	Commit  bool               `json:"commit,omitempty"`  // finish
 	Verify  *Verification      `json:"verify,omitempty"`  // verify
 	Nonce   string             `json:"nonce,omitempty"`   // word

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
+	"path"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/agent/journal"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/host"
@@ -190,5 +194,41 @@ func TestTheWayBackLeavesWhatSomebodyChanged(t *testing.T) {
 	out, _ := person(t, m, "ip", "-o", "-4", "addr", "show", "dev", "lo")
 	if want := s.want.VIPs[0].Addr.String(); len(out) == 0 || strings.Contains(out, want+"/32") {
 		t.Errorf("the VIP is still there: %s", out)
+	}
+}
+
+// A run that was committed is taken back by a transaction like any other; what
+// that one made, its own undo.sh takes back.
+func TestARunIsTakenBackOnEveryHost(t *testing.T) {
+	for _, s := range eras(t) {
+		t.Run(s.String()+" "+s.host.Release, func(t *testing.T) {
+			before := look(s.machine())
+			m, e, _ := begun(t, s)
+			if err := errors.Join(e.Finish(t.Context(), "r1", true, nil), e.Close()); err != nil {
+				t.Fatal(err)
+			}
+			after := look(m)
+			back := agent.Transaction{Run: "r2", Who: "op", Desired: s.want, Undoes: "r1", Reverts: &agent.Reverts{}}
+			e = &agent.Engine{Host: m.NewSession(), Plan: providers.Plan}
+			if _, err := e.Begin(t.Context(), back, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(e.Apply(t.Context(), nil), e.Finish(t.Context(), "r2", true, nil), e.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(before, look(m), cmp.AllowUnexported(view{})); diff != "" {
+				t.Error(diff)
+			}
+			undo := path.Join(stateDir(s), "history", "r2.1", journal.UndoScript)
+			if out, status := person(t, m, "/bin/sh", undo); status != 0 || out != "" {
+				t.Errorf("undo.sh: %d %s", status, out)
+			}
+			if diff := cmp.Diff(after, look(m), cmp.AllowUnexported(view{})); diff != "" {
+				t.Errorf("undo.sh: %s", diff)
+			}
+			if left := strays(m); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
 	}
 }

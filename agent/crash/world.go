@@ -45,7 +45,7 @@ func (s subject) machine() *sim.Machine { return lab.Offline(s.host, nil) }
 // own are the folders that lvsfleet keeps for itself, and logs.
 func own(p string) bool {
 	// What a system writes down of its boots is no part of it.
-	for _, dir := range []string{"/var/lib/lvsfleet", "/var/db/lvsfleet", host.RunDir, "/var/log"} {
+	for _, dir := range []string{"/var/lib/lvsfleet", "/var/db/lvsfleet", host.RunDir, "/run/lvsfleet", "/var/log"} {
 		if p == dir || strings.HasPrefix(p, dir+"/") {
 			return true
 		}

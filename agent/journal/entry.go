@@ -42,6 +42,11 @@ type Header struct {
 	Who     string          `json:"who"`
 	Boot    string          `json:"boot"` // the mark of the boot in which the live part was made
 	Desired json.RawMessage `json:"desired,omitempty"`
+	Stage   string          `json:"stage,omitempty"` // of the fleet's run
+	// Undoes: it is a part of taking that run back.
+	Undoes string `json:"undoes,omitempty"`
+	// Reverts says what of it; nothing: what the Desired says is done.
+	Reverts json.RawMessage `json:"reverts,omitempty"`
 }
 
 // A Record is one step's change.

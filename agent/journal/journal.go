@@ -142,7 +142,7 @@ func (s Store) Load(ctx context.Context, run string) (*Journal, error) {
 		return nil, fmt.Errorf("load journal: %q does not name a run", run)
 	}
 	j := &Journal{h: s.Host, root: s.Root, dir: path.Join(s.open(), run), run: run}
-	return j, j.load(ctx)
+	return j, j.load(ctx, 0)
 }
 
 // Past finds the latest settled journal of run; fs.ErrNotExist where there is
@@ -156,7 +156,7 @@ func (s Store) Past(ctx context.Context, run string) (*Journal, error) {
 		return nil, fmt.Errorf("journal of run %s: %w", run, fs.ErrNotExist)
 	}
 	j := &Journal{h: s.Host, root: s.Root, dir: path.Join(s.history(), names[len(names)-1]), run: run, Settled: true}
-	return j, j.load(ctx)
+	return j, j.load(ctx, 0)
 }
 
 // past lists the settled journals of run, RUN.1 first.
@@ -188,7 +188,8 @@ func number(run, name string) int {
 	return n
 }
 
-func (j *Journal) load(ctx context.Context) error {
+// load reads the entries, no more than most of them; 0: all.
+func (j *Journal) load(ctx context.Context, most int) error {
 	names, err := j.h.ReadDir(ctx, j.dir)
 	if err != nil {
 		return fmt.Errorf("load journal of run %s: %w", j.run, err)
@@ -204,7 +205,7 @@ func (j *Journal) load(ctx context.Context) error {
 		}
 	}
 	j.Entries = nil
-	for seq := 1; has[entryName(seq)]; seq++ {
+	for seq := 1; has[entryName(seq)] && (most == 0 || seq <= most); seq++ {
 		f, err := j.h.ReadFile(ctx, path.Join(j.dir, entryName(seq)))
 		if err != nil {
 			return fmt.Errorf("load journal of run %s: %w", j.run, err)

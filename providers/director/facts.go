@@ -47,6 +47,13 @@ type Level struct {
 	Links []host.Entry // of ipvsadm alone: "S08ipvsadm", "K92ipvsadm"
 }
 
+// RulesFile is the path of the file that h, a Linux machine, loads its IPVS
+// rules from at boot.
+func RulesFile(ctx context.Context, h host.Host, id host.Identity) (string, error) {
+	f, err := Gather(ctx, h, id, inventory.Desired{Director: &inventory.Director{}})
+	return f.Rules, err
+}
+
 // Gather finds out how the host loads its rules at boot. It only reads. A
 // director on which nothing could is refused, unless d asks for live settings
 // alone: those need nothing of this.

@@ -97,13 +97,13 @@ func (d dropped) ID() string { return rules{path: d.path}.ID() }
 // Check compares the file.
 func (d dropped) Check(ctx context.Context, h host.Host) (step.Change, error) {
 	file := step.FileStep{Path: d.path, Mode: 0o600, Edits: []step.Edit{func(old []byte) ([]byte, error) {
-		return dropRules(old, d.list), nil
+		return DropRules(old, d.list), nil
 	}}}
 	return file.Check(ctx, h)
 }
 
-// dropRules gives the file without the entries that go.
-func dropRules(old []byte, list []inventory.Withdrawal) []byte {
+// DropRules gives a rules file without the entries that go.
+func DropRules(old []byte, list []inventory.Withdrawal) []byte {
 	gone := map[ipvs.Key]map[ipvs.DestKey]bool{}
 	for _, w := range list {
 		if !w.Gone {

@@ -21,6 +21,7 @@ func Commands() map[string]sim.Command {
 		"basename": basename,
 		"cat":      cat,
 		"chmod":    chmod,
+		"chgrp":    chown,
 		"chown":    chown,
 		"cmp":      cmp,
 		"cp":       cp,

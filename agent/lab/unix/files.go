@@ -362,7 +362,7 @@ func chmod(m *sim.Machine, c *sim.Call) int {
 	return exit
 }
 
-// chown knows numbers, and root and its group by name.
+// chown knows numbers, and root and its group by name; it is chgrp too.
 func chown(m *sim.Machine, c *sim.Call) int {
 	_, args, ok := Flags(c, "")
 	if !ok || len(args) < 2 {
@@ -380,7 +380,12 @@ func chown(m *sim.Machine, c *sim.Call) int {
 		return int(n)
 	}
 	uid, gid := number(user), -1
-	if haveGroup {
+	switch {
+	case c.Argv[0] == "chgrp" && haveGroup:
+		return c.Refuse()
+	case c.Argv[0] == "chgrp":
+		uid, gid = -1, uid
+	case haveGroup:
 		gid = number(group)
 	}
 	if uid == -2 || gid == -2 {
