@@ -33,19 +33,31 @@ var (
 
 // Reverts says how much of a run a transaction takes back. The zero value: all
 // of it.
+//
+// The IPVS table, with the rules for the next boot, goes back apart from the
+// machine: its entries in the order of what they lead to, a part at a time.
 type Reverts struct {
-	// Stages are those whose transactions are taken back; none: all.
+	Part Part `json:"part,omitempty"`
+	// Stages are those of the run whose transactions are taken back, as far
+	// as they are about the machine; none: all.
 	Stages []inventory.Stage `json:"stages,omitempty"`
-	// Table: only the live IPVS table and the rules for the next boot.
-	Table bool `json:"table,omitempty"`
-	// Hold are entries, with Table, that stay as they are for now: in the
-	// live table as they are found, in the rules not there.
+	// Hold are entries that stay as they are for now: in the live table as
+	// they are found, in the rules not there. Keep are entries that stay as
+	// the run has made them: what earlier parts have taken back of them is
+	// made again.
 	Hold []inventory.Withdrawal `json:"hold,omitempty"`
+	Keep []inventory.Withdrawal `json:"keep,omitempty"`
 }
 
-// tablePart says whether the stage edits the IPVS table and the rules alone
-// when it is a part of taking a run back.
-func tablePart(s inventory.Stage) bool { return s == inventory.Withdraw || s == inventory.Admit }
+// A Part is a part of what a run has changed on a host.
+type Part string
+
+// The parts. A host that is no director has a machine alone.
+const (
+	All     Part = ""
+	Table   Part = "table"
+	Machine Part = "machine"
+)
 
 // CheckRevert looks at the way back.
 func (e *Engine) CheckRevert(ctx context.Context, run string) (Report, error) {
@@ -95,51 +107,65 @@ func (e *Engine) planBack(ctx context.Context, h host.Host, tx Transaction) (ste
 		return step.Plan{}, err
 	}
 	past = slices.DeleteFunc(past, func(p journal.Settled) bool { return p.Claim != journal.Commit })
+	if !slices.ContainsFunc(past, func(p journal.Settled) bool { return p.Run == run && p.Undoes == "" }) {
+		return step.Plan{}, nil
+	}
 	if err := untouched(past, run); err != nil {
 		return step.Plan{}, err
 	}
 	var live, boot []step.Made
+	rules := "" // the file's step, where it matters
+	if back.Part != All || len(back.Stages) > 0 {
+		name, err := director.RulesFile(ctx, h, e.id, tx.Desired.Network)
+		if err != nil {
+			return step.Plan{}, err
+		}
+		rules = "file:" + name
+	}
+	hold, both := places(back.Hold), places(slices.Concat(back.Hold, back.Keep))
 	for _, p := range past {
-		stage := inventory.Stage(p.Stage)
-		part := func(s inventory.Stage) bool { return len(back.Stages) == 0 || slices.Contains(back.Stages, s) }
 		own := p.Undoes == run
-		switch {
-		case own && tablePart(stage) && part(inventory.Admit):
-		case !own && p.Run == run && part(stage):
-		default:
+		if !own && p.Run != run {
 			continue
 		}
 		j, err := store.Read(ctx, p)
 		if err != nil {
 			return step.Plan{}, err
 		}
+		machine := !own && back.Part != Table && (len(back.Stages) == 0 || slices.Contains(back.Stages, inventory.Stage(p.Stage)))
+		left := both
+		if own {
+			left = hold
+		}
 		for _, r := range j.Steps() {
-			live = append(live, made(r))
+			switch {
+			case !ofTable(r):
+				if machine {
+					live = append(live, made(r))
+				}
+			case back.Part != Machine:
+				live = append(live, left.spare(made(r))...)
+			}
 		}
 		for _, r := range j.Files() {
-			boot = append(boot, made(r))
+			switch {
+			case r.Step == rules && back.Part != Machine, r.Step != rules && machine, rules == "" && own:
+				boot = append(boot, made(r))
+			}
 		}
-	}
-	if tx.Continues && e.tx != nil && e.tx.journal != nil {
-		for _, r := range e.tx.journal.Steps() { // what is lent goes with its entry
-			live = append(live, made(r))
-		}
-	}
-	var rules string
-	if back.Table {
-		if rules, err = director.RulesFile(ctx, h, e.id); err != nil {
-			return step.Plan{}, err
-		}
-		live = onlyTable(live, back.Hold)
-		boot = slices.DeleteFunc(boot, func(m step.Made) bool { return m.Step != "file:"+rules })
 	}
 	plan := step.Plan{Live: step.Reversals(live), Boot: step.Reversals(boot)}
-	if len(back.Hold) > 0 {
-		for i, s := range plan.Boot {
+	for i, s := range plan.Boot {
+		if s.ID() == rules && len(back.Hold) > 0 {
 			plan.Boot[i] = withoutHeld{s, back.Hold}
 		}
 	}
 	return plan, nil
+}
+
+// ofTable says whether the live step is about the IPVS table.
+func ofTable(r journal.Record) bool {
+	return slices.ContainsFunc(r.Do, func(o step.Op) bool { return o.Kind == step.IPVS })
 }
 
 func made(r journal.Record) step.Made {
@@ -153,7 +179,13 @@ func untouched(past []journal.Settled, run string) error {
 	for _, p := range past {
 		back[p.Undoes] = true
 	}
-	for _, p := range past {
+	last := 0
+	for i, p := range past {
+		if p.Run == run && p.Undoes == "" {
+			last = i
+		}
+	}
+	for _, p := range past[last+1:] {
 		if p.Run != run && p.Undoes == "" && !back[p.Run] {
 			return step.Refuse("take that back first: lvsfleet rollback --run "+p.Run,
 				"run %s of %s has changed this host since", p.Run, p.Who)
@@ -162,29 +194,39 @@ func untouched(past []journal.Settled, run string) error {
 	return nil
 }
 
-// onlyTable keeps of the changes those of the IPVS table, but for what is
-// held: a held entry, and a service that has one, is not touched.
-func onlyTable(list []step.Made, hold []inventory.Withdrawal) []step.Made {
-	type place struct {
-		service ipvs.Key
-		server  ipvs.DestKey
+// A place is an entry's in the table.
+type place struct {
+	service ipvs.Key
+	server  ipvs.DestKey
+}
+
+// heldPlaces are entries that are not to be touched, and their services.
+type heldPlaces struct {
+	entries  map[place]bool
+	services map[ipvs.Key]bool
+}
+
+func places(list []inventory.Withdrawal) heldPlaces {
+	p := heldPlaces{map[place]bool{}, map[ipvs.Key]bool{}}
+	for _, w := range list {
+		key := director.KeyOf(w)
+		p.entries[place{key, ipvs.DestKey{Addr: w.Server, Port: uint16(w.ServerPort)}}] = true
+		p.services[key] = true
 	}
-	held, keeps := map[place]bool{}, map[ipvs.Key]bool{}
-	for _, w := range hold {
-		held[place{director.KeyOf(w), destOf(w)}] = true
-		keeps[director.KeyOf(w)] = true
-	}
+	return p
+}
+
+// spare gives the change of the table without its edits of the places. A
+// service that has one does not go. Where nothing is left, nothing is given.
+func (p heldPlaces) spare(m step.Made) []step.Made {
 	edits := func(ops []step.Op) []step.Op {
 		var out []step.Op
 		for _, op := range ops {
-			if op.Kind != step.IPVS {
-				continue
-			}
 			op.Edits = slices.DeleteFunc(slices.Clone(op.Edits), func(e ipvs.Edit) bool {
 				if e.Verb == ipvs.DeleteService {
-					return keeps[e.Service.Key]
+					return p.services[e.Service.Key]
 				}
-				return held[place{e.Service.Key, e.Dest.DestKey}]
+				return p.entries[place{e.Service.Key, e.Dest.DestKey}]
 			})
 			if len(op.Edits) > 0 {
 				out = append(out, op)
@@ -192,18 +234,11 @@ func onlyTable(list []step.Made, hold []inventory.Withdrawal) []step.Made {
 		}
 		return out
 	}
-	var out []step.Made
-	for _, m := range list {
-		m.Change.Do, m.Change.Undo = edits(m.Change.Do), edits(m.Change.Undo)
-		if len(m.Change.Undo) > 0 {
-			out = append(out, m)
-		}
+	m.Change.Do, m.Change.Undo = edits(m.Change.Do), edits(m.Change.Undo)
+	if len(m.Change.Undo) == 0 {
+		return nil
 	}
-	return out
-}
-
-func destOf(w inventory.Withdrawal) ipvs.DestKey {
-	return ipvs.DestKey{Addr: w.Server, Port: uint16(w.ServerPort)}
+	return []step.Made{m}
 }
 
 // withoutHeld is the way back of the rules file, but for entries that must not

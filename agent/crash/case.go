@@ -247,13 +247,13 @@ func (mo *model) whole(v view, booted bool) error {
 		return nil
 	}
 	return fmt.Errorf("neither before nor after:\nfiles before %v after %v\nlive before %v after %v\n%s",
-		v.files == before.files, v.files == after.files, v.live == before.live, v.live == after.live, differ(v, before, after))
+		v.Files == before.Files, v.Files == after.Files, v.Live == before.Live, v.Live == after.Live, differ(v, before, after))
 }
 
 // differ shows the first lines in which v is unlike both.
 func differ(v, before, after view) string {
 	var out []string
-	for _, part := range [][3]string{{v.files, before.files, after.files}, {v.live, before.live, after.live}} {
+	for _, part := range [][3]string{{v.Files, before.Files, after.Files}, {v.Live, before.Live, after.Live}} {
 		for _, other := range part[1:] {
 			have := map[string]bool{}
 			for line := range strings.Lines(other) {
@@ -292,10 +292,10 @@ func (r *rig) again(mo *model, booted bool) error {
 		return fmt.Errorf("after the next run: %s%s", report.Unsettled, report.UnderWay)
 	}
 	now := look(r.m)
-	if now.files != mo.after.files {
+	if now.Files != mo.after.Files {
 		return fmt.Errorf("after the next run: files: %s", differ(now, mo.after, mo.after))
 	}
-	if now.live != mo.after.live && now.live != mo.bootNew.live && !booted {
+	if now.Live != mo.after.Live && now.Live != mo.bootNew.Live && !booted {
 		return fmt.Errorf("after the next run: live: %s", differ(now, mo.after, mo.after))
 	}
 	if left := strays(r.m); len(left) > 0 {

@@ -229,7 +229,7 @@ func (mo *model) tryEdited(s subject, k kind, at int) error {
 	if rerr != nil || string(f.Data) != edited {
 		return fmt.Errorf("%s: the edit was lost: %q %w", mo.file, f.Data, rerr)
 	}
-	if now := look(r.m); now.live != mo.after.live {
+	if now := look(r.m); now.Live != mo.after.Live {
 		return fmt.Errorf("live: %s", differ(now, mo.after, mo.after))
 	}
 	r.clock.thaw()

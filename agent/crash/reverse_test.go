@@ -92,7 +92,7 @@ func TestEveryChangeGoesThereAndBack(t *testing.T) {
 			}
 			expect := func(what string, want view) {
 				t.Helper()
-				if diff := cmp.Diff(want, look(m), cmp.AllowUnexported(view{})); diff != "" {
+				if diff := cmp.Diff(want, look(m)); diff != "" {
 					t.Fatalf("%s: %s", what, diff)
 				}
 			}
@@ -216,14 +216,14 @@ func TestARunIsTakenBackOnEveryHost(t *testing.T) {
 			if err := errors.Join(e.Apply(t.Context(), nil), e.Finish(t.Context(), "r2", true, nil), e.Close()); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(before, look(m), cmp.AllowUnexported(view{})); diff != "" {
+			if diff := cmp.Diff(before, look(m)); diff != "" {
 				t.Error(diff)
 			}
 			undo := path.Join(stateDir(s), "history", "r2.1", journal.UndoScript)
 			if out, status := person(t, m, "/bin/sh", undo); status != 0 || out != "" {
 				t.Errorf("undo.sh: %d %s", status, out)
 			}
-			if diff := cmp.Diff(after, look(m), cmp.AllowUnexported(view{})); diff != "" {
+			if diff := cmp.Diff(after, look(m)); diff != "" {
 				t.Errorf("undo.sh: %s", diff)
 			}
 			if left := strays(m); len(left) > 0 {

@@ -56,14 +56,14 @@ func TestAPersonAndTheEngineUndoAlike(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			before := look(s.machine())
 			m, e, _ := begun(t, s)
-			if look(m).live == before.live {
+			if look(m).Live == before.Live {
 				t.Fatal("nothing was changed")
 			}
 			if err := e.Close(); err != nil {
 				t.Fatal(err)
 			}
 			byEngine := look(m)
-			if diff := cmp.Diff(before, byEngine, cmp.AllowUnexported(view{})); diff != "" {
+			if diff := cmp.Diff(before, byEngine); diff != "" {
 				t.Errorf("the engine: %s", diff)
 			}
 
@@ -73,7 +73,7 @@ func TestAPersonAndTheEngineUndoAlike(t *testing.T) {
 			if out, status := person(t, m, "/bin/sh", undo); status != 0 || out != "" {
 				t.Errorf("undo.sh: %d %s", status, out)
 			}
-			if diff := cmp.Diff(byEngine, look(m), cmp.AllowUnexported(view{})); diff != "" {
+			if diff := cmp.Diff(byEngine, look(m)); diff != "" {
 				t.Errorf("the person: %s", diff)
 			}
 			if left := strays(m); len(left) > 0 {
@@ -83,7 +83,7 @@ func TestAPersonAndTheEngineUndoAlike(t *testing.T) {
 			if out, status := person(t, m, "/bin/sh", again); status != 0 || out != "" {
 				t.Errorf("twice: %d %s", status, out)
 			}
-			if diff := cmp.Diff(byEngine, look(m), cmp.AllowUnexported(view{})); diff != "" {
+			if diff := cmp.Diff(byEngine, look(m)); diff != "" {
 				t.Errorf("twice: %s", diff)
 			}
 		})
@@ -105,7 +105,7 @@ func TestAPersonUndoesWhatWasCommitted(t *testing.T) {
 			if out, status := person(t, m, "/bin/sh", undo); status != 0 || out != "" {
 				t.Errorf("undo.sh: %d %s", status, out)
 			}
-			if diff := cmp.Diff(before, look(m), cmp.AllowUnexported(view{})); diff != "" {
+			if diff := cmp.Diff(before, look(m)); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -129,7 +129,7 @@ func TestAScriptFinishesACommit(t *testing.T) {
 			if out, status := person(t, m, "/bin/sh", path.Join(dir, journal.FinishScript)); status != 0 || out != "" {
 				t.Errorf("finish.sh: %d %s", status, out)
 			}
-			if diff := cmp.Diff(after, look(m), cmp.AllowUnexported(view{})); diff != "" {
+			if diff := cmp.Diff(after, look(m)); diff != "" {
 				t.Error(diff)
 			}
 			if left := strays(m); len(left) > 0 {

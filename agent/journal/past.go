@@ -1,11 +1,13 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Settled is a settled journal as the history lists it.
@@ -13,11 +15,16 @@ type Settled struct {
 	Name  string // RUN.N
 	Run   string
 	Claim Claim
+	Time  time.Time // when it began, by the clock of whoever wrote it
 	Header
 }
 
-// Since lists the settled journals of run, and those of runs that are named
-// after it; names sort by time. Only their headers are read.
+// second is the part of a run's name that sorts by time, as the fleet names
+// them: 20061203T101500Z. Two of one second are told apart by their times.
+func second(run string) string { return run[:min(len(run), len("20061203T101500Z"))] }
+
+// Since lists the settled journals of run, and those of runs of that time or
+// later, the oldest first. Only their headers are read.
 func (s Store) Since(ctx context.Context, run string) ([]Settled, error) {
 	entries, err := list(ctx, s.Host, s.history())
 	if err != nil {
@@ -26,7 +33,7 @@ func (s Store) Since(ctx context.Context, run string) ([]Settled, error) {
 	var found []Settled
 	for _, e := range entries {
 		name, _, _ := strings.Cut(e.Name, ".")
-		if number(name, e.Name) == 0 || name < run {
+		if number(name, e.Name) == 0 || second(name) < second(run) {
 			continue
 		}
 		j := &Journal{h: s.Host, root: s.Root, dir: path.Join(s.history(), e.Name), run: name, Settled: true}
@@ -34,14 +41,14 @@ func (s Store) Since(ctx context.Context, run string) ([]Settled, error) {
 			return nil, err
 		}
 		if h, ok := j.Header(); ok {
-			found = append(found, Settled{Name: e.Name, Run: name, Claim: j.Claim, Header: h})
+			found = append(found, Settled{Name: e.Name, Run: name, Claim: j.Claim, Time: j.Since(), Header: h})
 		}
 	}
 	slices.SortFunc(found, func(a, b Settled) int {
-		if a.Run != b.Run {
-			return strings.Compare(a.Run, b.Run)
+		if a.Run == b.Run {
+			return number(a.Run, a.Name) - number(b.Run, b.Name)
 		}
-		return number(a.Run, a.Name) - number(b.Run, b.Name)
+		return cmp.Or(strings.Compare(second(a.Run), second(b.Run)), a.Time.Compare(b.Time))
 	})
 	return found, nil
 }

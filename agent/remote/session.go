@@ -226,6 +226,17 @@ func (s *session) Table(ctx context.Context, services ...ipvs.Key) ([]agent.Entr
 	})
 }
 
+// CheckRevert looks at the way back from a run (agent.Reverter).
+func (s *session) CheckRevert(ctx context.Context, run string) (agent.Report, error) {
+	return with(ctx, s, func(in agent.Session) (agent.Report, error) {
+		r, ok := in.(agent.Reverter)
+		if !ok {
+			return agent.Report{}, fmt.Errorf("%s: this session cannot take a run back", s.t.Name)
+		}
+		return r.CheckRevert(ctx, run)
+	})
+}
+
 // Close ends the conversation, then the line.
 func (s *session) Close() error {
 	s.mu.Lock()

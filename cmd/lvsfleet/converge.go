@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
 	"github.com/lvsfleet/lvsfleet/inventory"
 )
 
@@ -68,14 +69,14 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 	out, err := f.Converge(ctx, func(found []fleet.Finding) (bool, error) {
 		p.stop()
 		defer p.start()
-		return approve(ctx, g, found, flags.yes)
+		return approve(ctx, g, found, flags.yes, "Change")
 	})
 	p.stop()
 	if err != nil && len(out.Results) == 0 {
 		return err // no host was asked
 	}
 	printOutcome(g, out, err)
-	g.remember(path, loaded, f, out, err, start)
+	g.remember(state.Run{Time: start.UTC(), Verb: "converge", Site: path, Inventory: loaded.Hash}, f, out, err)
 	if err != nil {
 		if errors.Is(err, fleet.ErrPreflight) || errors.Is(err, fleet.ErrDeclined) {
 			return errReported
@@ -87,7 +88,7 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 
 // approve shows what will be changed, and asks where somebody is there to
 // answer.
-func approve(ctx context.Context, g *globals, found []fleet.Finding, yes bool) (asked bool, err error) {
+func approve(ctx context.Context, g *globals, found []fleet.Finding, yes bool, what string) (asked bool, err error) {
 	if yes || g.json || !isTerminal(g.in) {
 		return false, nil
 	}
@@ -99,7 +100,7 @@ func approve(ctx context.Context, g *globals, found []fleet.Finding, yes bool) (
 			n++
 		}
 	}
-	fmt.Fprintf(g.err, "Change %s? [y/N] ", count(n, "host"))
+	fmt.Fprintf(g.err, "%s %s? [y/N] ", what, count(n, "host"))
 	yes, err = answer(ctx, g.in)
 	switch {
 	case err != nil:
@@ -175,7 +176,7 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 			line = paint.green(line) + "  " + count(r.Changes, "step")
 		case fleet.Failed, fleet.Partly, fleet.Incomplete:
 			line = paint.red(line)
-		case fleet.Skipped:
+		case fleet.Skipped, fleet.Undone:
 			line = paint.yellow(line)
 		}
 		fmt.Fprintln(g.out, line)
@@ -194,7 +195,7 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 		}
 	}
 	var parts []string
-	for _, s := range []fleet.Status{fleet.Changed, fleet.Unchanged, fleet.NotBegun, fleet.Skipped, fleet.Partly, fleet.Failed, fleet.Incomplete} {
+	for _, s := range []fleet.Status{fleet.Changed, fleet.Unchanged, fleet.NotBegun, fleet.Skipped, fleet.Undone, fleet.Partly, fleet.Failed, fleet.Incomplete} {
 		if counts[s] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[s], s))
 		}
@@ -206,7 +207,7 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 	case errors.Is(runErr, fleet.ErrPreflight):
 		summary += "; nothing was changed"
 	case out.Interrupted:
-		summary += "; interrupted: the next converge goes on from here"
+		summary += "; interrupted: the next run goes on from here"
 	}
 	fmt.Fprintln(g.out, summary)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -15,7 +16,6 @@ import (
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
-	"github.com/lvsfleet/lvsfleet/inventory/hclfile"
 )
 
 type historyFlags struct {
@@ -104,6 +104,9 @@ func runHistory(g *globals, flags historyFlags, now time.Time) error {
 	t := tabwriter.NewWriter(g.out, 0, 0, 2, ' ', 0)
 	for i, r := range runs {
 		hosts, changes, result := len(r.Hosts), r.Changes(), r.Result
+		if r.Of != "" {
+			result += ", took back " + r.Of
+		}
 		if flags.host != "" {
 			h, ok := r.On(flags.host)
 			if !ok {
@@ -141,7 +144,11 @@ func runHistoryShow(g *globals, flags historyFlags, id string) error {
 		return nil
 	}
 	p := newPrinter(g, true)
-	fmt.Fprintf(g.out, "%s of %s at %s by %s, inventory %.12s: %s\n\n", r.Verb, r.Site, r.Time.Local().Format(time.DateTime), printable(r.Who), r.Inventory, r.Result)
+	verb := r.Verb
+	if r.Of != "" {
+		verb += " of run " + r.Of
+	}
+	fmt.Fprintf(g.out, "%s of %s at %s by %s, inventory %.12s: %s\n\n", verb, r.Site, r.Time.Local().Format(time.DateTime), printable(r.Who), r.Inventory, r.Result)
 	for _, h := range r.Hosts {
 		f := fleet.Finding{Host: h.Host, Report: agent.Report{Items: h.Items}}
 		if h.Error != "" {
@@ -154,36 +161,34 @@ func runHistoryShow(g *globals, flags historyFlags, id string) error {
 
 // remember writes a run that has begun to change something into the history.
 // What cannot be written is said, and fails nothing: the hosts are as they are.
-func (g *globals) remember(path string, loaded *hclfile.Result, f *fleet.Fleet, out fleet.Outcome, runErr error, start time.Time) {
-	if !out.Begun {
-		return
+func (g *globals) remember(r state.Run, f *fleet.Fleet, out fleet.Outcome, runErr error) {
+	if !out.Begun && (r.Of == "" || runErr != nil) {
+		return // that nothing is left to take back is worth knowing
 	}
-	result := "done"
+	r.ID, r.Who = f.Run, f.Who
+	result := state.Done
 	switch err := errors.Join(runErr, outcomeError(out)); {
 	case errors.Is(err, errIncomplete):
 		result = "incomplete"
-	case err != nil:
+	case err != nil, r.Of != "" && slices.ContainsFunc(out.Results, func(h fleet.Result) bool { return h.Status == fleet.Skipped }):
 		result = "failed in part"
 	}
-	if err := g.record(path, loaded, f, out, result, start); err != nil {
+	r.Result = result
+	if err := g.record(r, out); err != nil {
 		fmt.Fprintf(g.err, "lvsfleet: %v\n", err)
 	}
 }
 
-func (g *globals) record(path string, loaded *hclfile.Result, f *fleet.Fleet, out fleet.Outcome, result string, start time.Time) error {
-	dir, err := g.stateDir(path)
+func (g *globals) record(r state.Run, out fleet.Outcome) error {
+	dir, err := g.stateDir(r.Site)
 	if err != nil {
 		return err
-	}
-	r := state.Run{
-		ID: f.Run, Time: start.UTC(), Who: f.Who, Verb: "converge", Site: path,
-		Inventory: loaded.Hash, Result: result,
 	}
 	for _, res := range out.Results {
 		if res.Status == fleet.Unchanged {
 			continue
 		}
-		h := state.HostRun{Host: res.Host, Status: string(res.Status), Changes: res.Changes}
+		h := state.HostRun{Host: res.Host, Status: string(res.Status), Changes: res.Changes, Committed: res.Committed}
 		if res.Err != nil {
 			h.Error = res.Err.Error()
 		}

@@ -48,9 +48,13 @@ type Level struct {
 }
 
 // RulesFile is the path of the file that h, a Linux machine, loads its IPVS
-// rules from at boot.
-func RulesFile(ctx context.Context, h host.Host, id host.Identity) (string, error) {
-	f, err := Gather(ctx, h, id, inventory.Desired{Director: &inventory.Director{}})
+// rules from at boot; "" where nothing is written for it, or could be loaded.
+func RulesFile(ctx context.Context, h host.Host, id host.Identity, network string) (string, error) {
+	f, err := Gather(ctx, h, id, inventory.Desired{Network: network, Director: &inventory.Director{}})
+	var refusal *step.Refusal
+	if errors.As(err, &refusal) {
+		return "", nil
+	}
 	return f.Rules, err
 }
 

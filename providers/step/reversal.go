@@ -48,13 +48,15 @@ func chain(first, second []Op) []Op {
 	out := slices.Clone(first)
 	for _, op := range second {
 		i := slices.IndexFunc(out, func(o Op) bool {
-			return op.Path != "" && o.Path == op.Path && o.leaves() == op.Expect
+			return op.Path != "" && o.Path == op.Path && (op.Expect == "" || o.leaves() == op.Expect)
 		})
 		if i < 0 {
 			out = append(out, op)
 			continue
 		}
-		op.Expect = out[i].Expect
+		if op.Expect != "" {
+			op.Expect = out[i].Expect
+		}
 		out[i] = op
 	}
 	return out

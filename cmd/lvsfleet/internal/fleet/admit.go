@@ -20,7 +20,7 @@ func (r *run) admit(ctx context.Context) {
 // retire takes away what the directors give up: the entries that the inventory
 // does not name, once nobody needs them to be served, and forwarding.
 func (r *run) retire(ctx context.Context) {
-	if r.stopped(ctx) != nil {
+	if r.stopped(ctx) != nil || r.back != "" && !r.allBack() {
 		return
 	}
 	r.survey(ctx)
@@ -46,7 +46,9 @@ func (r *run) retire(ctx context.Context) {
 		r.fail(d, Failed, outage("", lonely[d]))
 	}
 	if r.stopped(ctx) == nil {
-		r.stage(ctx, inventory.Retire, func(m *member) bool { return m.director() && m.want.Retires() }, nil)
+		r.stage(ctx, inventory.Retire, func(m *member) bool {
+			return m.director() && (m.want.Retires() || m.back != "" && m.changes())
+		}, nil)
 	}
 }
 

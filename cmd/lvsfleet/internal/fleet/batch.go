@@ -101,6 +101,10 @@ func (r *run) foresee(pending []*member) []*OutageError {
 // admitted adds to w the entries that the director gives a weight, of the
 // hosts that are asked about.
 func (r *run) admitted(d *member, w weights, of func(host string) bool) {
+	if r.back != "" {
+		r.comingBack(d, w, of)
+		return
+	}
 	live := map[place]map[ipvs.DestKey]bool{}
 	for _, e := range d.entries {
 		if live[e.place()] == nil {
@@ -131,7 +135,7 @@ func (r *run) stopped(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	if n := r.failures(); n > r.Site.Rollout.MaxFailures {
+	if n := r.failures(); n > r.Site.Rollout.MaxFailures && !r.undoing {
 		return fmt.Errorf("%w after %d of its hosts failed (max_failures is %d)", errTooMany, n, r.Site.Rollout.MaxFailures)
 	}
 	return nil

@@ -26,8 +26,10 @@ const (
 	Incomplete Status = "incomplete"  // failed, and the rollback did too, in part
 	NotBegun   Status = "not changed" // the run ended before this host's turn
 	// Partly is a host that was changed, but for files that somebody edited
-	// meanwhile: those were left.
+	// meanwhile, or for what waited for a host that failed: that was left.
 	Partly Status = "changed in part"
+	// Undone is a host that was changed, and taken back as another one failed.
+	Undone Status = "taken back"
 )
 
 // A Result is what became of one host.
@@ -41,6 +43,8 @@ type Result struct {
 	// time of their drain was over.
 	Cut    int
 	Report agent.Report // as preflight found it
+	// Committed: what was changed here is in force, all of it or a part.
+	Committed bool
 }
 
 // An Outcome is a whole run.
@@ -58,9 +62,6 @@ var errInterrupted = errors.New("interrupted before its turn")
 // ErrPreflight is a run that ended before anything was changed.
 var ErrPreflight = errors.New("nothing was changed")
 
-// ErrFleetUndo is an inventory that asks for what cannot be done yet.
-var ErrFleetUndo = errors.New(`on_failure = "fleet" is not supported: what has been committed is not undone when another host fails; write "host", or leave it out`)
-
 // ErrDeclined is a run that the person at the terminal did not agree to.
 var ErrDeclined = errors.New("declined")
 
@@ -70,20 +71,28 @@ var ErrDeclined = errors.New("declined")
 // was changed anywhere; everything else is in the Outcome. Cancelling ctx
 // stops the run between transactions, never within one.
 func (f *Fleet) Converge(ctx context.Context, approve func([]Finding) (asked bool, err error)) (Outcome, error) {
-	if f.Site.Rollout.OnFailure == "fleet" {
-		return Outcome{}, ErrFleetUndo
-	}
 	members, err := f.members()
 	if err != nil {
 		return Outcome{}, err
 	}
-	r := newRun(f, members)
+	r := newRun(f, members, "")
 	f.running.Store(r)
 	defer f.running.Store(nil)
 	defer r.end()
+	if err := r.carryOut(ctx, approve); err != nil {
+		return r.outcome(), err
+	}
+	if f.Site.Rollout.OnFailure == "fleet" && r.failures() > f.Site.Rollout.MaxFailures {
+		return r.undoFleet(ctx), nil
+	}
+	return r.outcome(), nil
+}
 
-	each(f, members, func(m *member) {
-		f.look(ctx, m)
+// carryOut goes all the way, from preflight on. An error means that nothing
+// was changed.
+func (r *run) carryOut(ctx context.Context, approve func([]Finding) (asked bool, err error)) error {
+	each(r.Fleet, r.members, func(m *member) {
+		r.look(ctx, m)
 		// One login, nothing taken; but a director may have to lend a weight
 		// for a real server that changes.
 		if m.err != nil || !m.changes() && !m.director() {
@@ -91,22 +100,24 @@ func (f *Fleet) Converge(ctx context.Context, approve func([]Finding) (asked boo
 		}
 	})
 	if err := r.leaveOut(ctx); err != nil {
-		return r.outcome(), err
+		return err
 	}
 	if len(r.changing()) == 0 {
-		return r.outcome(), nil
+		return nil
 	}
 	if err := r.readTables(ctx); err != nil {
-		return r.outcome(), err
+		return err
 	}
 	pending := r.disturbed()
+	if r.back != "" {
+		r.lastToLeave(pending)
+	}
 	outages := r.foresee(pending)
 	r.lendFor(pending)
-	if len(outages) > 0 && !f.AllowOutage {
-		err := r.refuseOutages(outages)
-		return r.outcome(), err
+	if len(outages) > 0 && !r.AllowOutage {
+		return r.refuseOutages(outages)
 	}
-	found := findings(members)
+	found := findings(r.members)
 	for i := range found {
 		for _, o := range outages {
 			if o.Host == found[i].Host {
@@ -116,16 +127,17 @@ func (f *Fleet) Converge(ctx context.Context, approve func([]Finding) (asked boo
 	}
 	asked := false
 	if approve != nil {
+		var err error
 		if asked, err = approve(found); err != nil {
-			return r.outcome(), err
+			return err
 		}
 	}
 	if err := r.begin(ctx, asked); err != nil {
-		return r.outcome(), err
+		return err
 	}
 	r.begun = true
 	r.stages(ctx, pending)
-	return r.outcome(), nil
+	return nil
 }
 
 // stages goes through them, every host having begun. The pending are those
@@ -135,9 +147,14 @@ func (r *run) stages(ctx context.Context, pending []*member) {
 	for _, m := range pending {
 		r.waiting.add(m.host.Name)
 	}
-	r.proofs = r.newProver()
-	r.proofs.before(ctx)
+	if r.back == "" {
+		r.proofs = r.newProver()
+		r.proofs.before(ctx)
+	}
 	r.stage(ctx, inventory.Prepare, func(m *member) bool { return m.director() && m.changes() }, nil)
+	if r.back != "" {
+		pending = r.endServices(ctx, pending)
+	}
 	r.stage(ctx, inventory.Change, func(m *member) bool { return !m.director() && !r.waiting.has(m.host.Name) }, nil)
 	r.admit(ctx)
 	r.batches(ctx, pending)
@@ -148,6 +165,8 @@ type run struct {
 	*Fleet
 	members []*member
 	byName  map[string]*member
+	back    string                // the run that this one takes back; "" none
+	undoing bool                  // it is this run's own: whatever can be is taken back
 	owners  map[netip.Addr]string // whose an address is
 	begun   bool
 
@@ -170,9 +189,9 @@ type run struct {
 	loansFor map[string][]*loan   // by real server
 }
 
-func newRun(f *Fleet, members []*member) *run {
+func newRun(f *Fleet, members []*member, back string) *run {
 	r := &run{
-		Fleet: f, members: members, byName: map[string]*member{}, owners: owners(f.Site, members),
+		Fleet: f, members: members, back: back, byName: map[string]*member{}, owners: owners(f.Site, members),
 		status: map[string]Status{}, at: map[string]inventory.Stage{}, cut: map[string]int{},
 		renewed: map[string]time.Time{}, loansFor: map[string][]*loan{},
 	}
@@ -214,6 +233,7 @@ func (r *run) readTables(ctx context.Context) error {
 		if !m.director() || m.err != nil {
 			return
 		}
+		m.target = r.targetOf(m)
 		if m.reads = m.editsTable() || m.names(disturbed); !m.reads {
 			return
 		}
@@ -233,6 +253,9 @@ func (m *member) editsTable() bool {
 
 // names says whether the director has one of the hosts as a real server.
 func (m *member) names(hosts map[string]bool) bool {
+	if m.back != "" {
+		return len(hosts) > 0 // whatever the inventory says now
+	}
 	for _, s := range m.want.Director.Services {
 		for _, rs := range s.Real {
 			if hosts[rs.Host] {
@@ -298,7 +321,7 @@ func (r *run) leaveOut(ctx context.Context) error {
 		return nil
 	}
 	// A run of which nobody is left has not made the fleet so.
-	if !r.SkipUnreachable || ctx.Err() != nil || len(errs) == len(r.members) {
+	if !r.lenient() || ctx.Err() != nil || len(errs) == len(r.members) {
 		return fmt.Errorf("%w: %w", ErrPreflight, errors.Join(errs...))
 	}
 	for _, m := range r.members {
@@ -308,6 +331,9 @@ func (r *run) leaveOut(ctx context.Context) error {
 	}
 	return nil
 }
+
+// lenient says whether the run goes on without hosts that take no part.
+func (r *run) lenient() bool { return r.SkipUnreachable || r.undoing }
 
 // skip marks m as left out; where it is a director, its real servers are left
 // as they are too: it could not follow what changes on them.
@@ -342,7 +368,11 @@ func (r *run) begin(ctx context.Context, approved bool) error {
 		}
 	}
 	one := func(m *member) {
-		tx := agent.Transaction{Run: r.Run, Who: r.Who, Desired: m.want, ConfirmTimeout: r.confirm(m)}
+		stage := inventory.Whole
+		if !m.director() {
+			stage = inventory.Change // it begins once, on all of it
+		}
+		tx := r.transaction(m, stage)
 		if approved {
 			tx.Approved = agent.Fingerprint(m.report)
 		}
@@ -353,7 +383,7 @@ func (r *run) begin(ctx context.Context, approved bool) error {
 		}
 	}
 	one(hosts[0])
-	if hosts[0].err == nil || r.SkipUnreachable {
+	if hosts[0].err == nil || r.lenient() {
 		each(r.Fleet, hosts[1:], one)
 	}
 	return r.leaveOut(ctx)
@@ -367,6 +397,7 @@ func (r *run) outcome() Outcome {
 	}
 	for _, m := range r.members {
 		res := Result{Host: m.host.Name, Err: m.err, Report: m.report, Stage: r.at[m.host.Name], Cut: r.cut[m.host.Name]}
+		res.Committed = r.done.has(m.host.Name) || r.status[m.host.Name] == Partly
 		switch status, ok := r.status[m.host.Name]; {
 		case ok:
 			res.Status = status

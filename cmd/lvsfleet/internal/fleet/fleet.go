@@ -128,6 +128,12 @@ type member struct {
 	begun   agent.Report // as it was found under the lease, what was left settled
 	err     error        // why it failed or was left out
 
+	// back is the run that is taken back on the host; "" it is made what the
+	// inventory says. target is what becomes of the entries of its table that
+	// are concerned then.
+	back   string
+	target *target
+
 	disturbs disturbance // of a real server: whom its change may cut off
 	// Of a director.
 	mu      sync.Mutex // held while its session is used by several
@@ -196,18 +202,32 @@ func (f *Fleet) look(ctx context.Context, m *member) {
 		m.err = err
 		return
 	}
-	f.observe(Event{Host: m.host.Name, Phase: PhaseConnect})
-	session, err := f.Dial(ctx, m.host)
-	if err != nil {
-		m.err = err // it names the host
-		return
+	var err error
+	if m.session == nil {
+		f.observe(Event{Host: m.host.Name, Phase: PhaseConnect})
+		if m.session, err = f.Dial(ctx, m.host); err != nil {
+			m.err = err // it names the host
+			return
+		}
+		m.reached = true
 	}
-	m.session, m.reached = session, true
 	f.observe(Event{Host: m.host.Name, Phase: PhaseCheck})
-	m.report, err = session.Check(ctx, m.want)
+	m.report, err = m.check(ctx)
 	if err != nil {
 		m.err = fmt.Errorf("check %s: %w", m.host.Name, err)
 	}
+}
+
+// check plans and checks what is to be done.
+func (m *member) check(ctx context.Context) (agent.Report, error) {
+	if m.back == "" {
+		return m.session.Check(ctx, m.want)
+	}
+	r, ok := m.session.(agent.Reverter)
+	if !ok {
+		return agent.Report{}, errNoReverter
+	}
+	return r.CheckRevert(ctx, m.back)
 }
 
 // members lists the selected hosts by name. With a limit, directors that name

@@ -129,13 +129,12 @@ func (r *run) transact(ctx context.Context, m *member, s inventory.Stage, gate f
 	progress := r.progress(name, s)
 	report := m.begun // a real server has begun on all of it
 	if m.director() {
-		want, err := r.directed(ctx, m, s)
+		tx, err := r.directorsTurn(ctx, m, s)
 		if err != nil {
 			return false, err
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		tx := agent.Transaction{Run: r.Run, Who: r.Who, Desired: want, ConfirmTimeout: r.confirm(m)}
 		if report, err = m.session.Begin(ctx, tx, progress); err != nil {
 			return false, fmt.Errorf("begin on %s: %w", name, err)
 		}
@@ -146,13 +145,35 @@ func (r *run) transact(ctx context.Context, m *member, s inventory.Stage, gate f
 	if err := m.session.Apply(ctx, progress); err != nil {
 		return false, fmt.Errorf("change %s: %w", name, err)
 	}
-	if !m.director() {
+	if !m.director() && r.back == "" {
 		gate = both(func(ctx context.Context) error { return r.proofs.prove(ctx, m) }, gate)
 	}
 	if err := r.commit(ctx, m, report, gate, progress); err != nil {
 		return false, err
 	}
 	return true, nil
+}
+
+// transaction is one of m's in this run. Of a run that is taken back it is, so
+// far, all of it.
+func (r *run) transaction(m *member, s inventory.Stage) agent.Transaction {
+	tx := agent.Transaction{Run: r.Run, Who: r.Who, Stage: s, Desired: m.want, ConfirmTimeout: r.confirm(m)}
+	if r.back != "" {
+		tx.Undoes, tx.Reverts = r.back, &agent.Reverts{}
+	}
+	return tx
+}
+
+// directorsTurn is what the director m does in the stage.
+func (r *run) directorsTurn(ctx context.Context, m *member, s inventory.Stage) (agent.Transaction, error) {
+	tx := r.transaction(m, s)
+	var err error
+	if r.back != "" {
+		tx.Reverts, err = r.reverts(ctx, m, s)
+	} else {
+		tx.Desired, err = r.directed(ctx, m, s)
+	}
+	return tx, err
 }
 
 // both gates must let a host pass, a first; b may be none.

@@ -134,6 +134,9 @@ func (m *member) table(ctx context.Context, services ...ipvs.Key) ([]agent.Entry
 
 // readEntries reads what the director m serves now, as far as the inventory names it.
 func (r *run) readEntries(ctx context.Context, m *member) error {
+	if r.back != "" {
+		return r.readAll(ctx, m)
+	}
 	type named struct {
 		service *inventory.DirectedService
 		real    map[ipvs.DestKey]*inventory.DirectedServer
@@ -274,7 +277,7 @@ func (w weights) without(entries []*entry) []place {
 	}
 	var out []place
 	for p, n := range left {
-		if n == 0 {
+		if n == 0 && !p.dir.target.goes(p.key) {
 			out = append(out, p)
 		}
 	}

@@ -507,13 +507,3 @@ func TestWhatGoesIsLeftWithALimitToOthers(t *testing.T) {
 		t.Errorf("changed %s:\n%s", w.applies(), w.text())
 	}
 }
-
-func TestTheFleetIsNotUndone(t *testing.T) {
-	s := scenes()[0]
-	w := s.town(t)
-	f := s.fleet(w)
-	f.Site.Rollout.OnFailure = "fleet"
-	if _, err := f.Converge(context.Background(), nil); !errors.Is(err, ErrFleetUndo) || w.calls != 0 {
-		t.Errorf("%v after %d calls", err, w.calls)
-	}
-}

@@ -70,10 +70,8 @@ func (r *run) inForce(ctx context.Context, l *loan, gone bool) error {
 	m := l.dir
 	r.enter(m, inventory.Withdraw)
 	progress := r.progress(m.host.Name, inventory.Withdraw)
-	tx := agent.Transaction{
-		Run: r.Run, Who: r.Who, Continues: gone, ConfirmTimeout: r.confirm(m),
-		Desired: m.want.Withdrawing(withdrawals(l.entries, gone)),
-	}
+	tx := r.transaction(m, inventory.Withdraw)
+	tx.Continues, tx.Desired, tx.Reverts = gone, m.want.Withdrawing(withdrawals(l.entries, gone)), nil
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	report, err := m.session.Begin(ctx, tx, progress)

@@ -20,20 +20,24 @@ type Run struct {
 	ID        string    `json:"id"`
 	Time      time.Time `json:"time"`
 	Who       string    `json:"who"`
-	Verb      string    `json:"verb"`      // "converge"
-	Site      string    `json:"site"`      // as it was named
-	Inventory string    `json:"inventory"` // its hash
-	Result    string    `json:"result"`    // "done", "failed in part", "incomplete"
+	Verb      string    `json:"verb"`         // "converge", "rollback"
+	Of        string    `json:"of,omitempty"` // the run that a rollback took back
+	Site      string    `json:"site"`         // as it was named
+	Inventory string    `json:"inventory"`    // its hash
+	Result    string    `json:"result"`       // "done", "failed in part", "incomplete"
 	Hosts     []HostRun `json:"hosts"`
 }
 
 // A HostRun is what a run did to one host.
 type HostRun struct {
-	Host    string       `json:"host"`
-	Status  string       `json:"status"`
-	Changes int          `json:"changes"`
-	Error   string       `json:"error,omitempty"`
-	Items   []agent.Item `json:"items,omitempty"` // the steps that did not hold before
+	Host    string `json:"host"`
+	Status  string `json:"status"`
+	Changes int    `json:"changes"`
+	Error   string `json:"error,omitempty"`
+	// Committed: something that the run changed here was still in force when
+	// it ended.
+	Committed bool         `json:"committed,omitempty"`
+	Items     []agent.Item `json:"items,omitempty"` // the steps that did not hold before
 }
 
 // Changes counts the steps that the run changed on all hosts.
@@ -53,6 +57,17 @@ func (r Run) On(host string) (HostRun, bool) {
 		}
 	}
 	return HostRun{}, false
+}
+
+// Committed lists the hosts on which the run left something.
+func (r Run) Committed() []string {
+	var names []string
+	for _, h := range r.Hosts {
+		if h.Committed {
+			names = append(names, h.Host)
+		}
+	}
+	return names
 }
 
 // A History is the record of a site's runs in DIR/history: a file for each,
