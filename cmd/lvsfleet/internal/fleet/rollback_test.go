@@ -1,6 +1,9 @@
 package fleet
 
 import (
+	"context"
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -153,5 +156,187 @@ func TestAFleetIsTakenBackInPartInTheLab(t *testing.T) {
 	}
 	if d := cmp.Diff(rules("-g", all...), l.table()); d != "" {
 		t.Error(d)
+	}
+}
+
+// changedIn converges the scene, and gives the hosts that it changed.
+func (s scene) changedIn(t *testing.T, w *town) []string {
+	t.Helper()
+	out, err := s.fleet(w).Converge(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hosts []string
+	for _, r := range out.Results {
+		if r.Committed {
+			hosts = append(hosts, r.Host)
+		}
+	}
+	for n := 1; n <= 4; n++ {
+		w.counts[netip.AddrFrom4([4]byte{10, 0, 0, byte(10 + n)})] = 3
+	}
+	// The only service is one that the run made.
+	w.outages = s.before == ""
+	w.log, w.calls, w.open = nil, 0, nil
+	return hosts
+}
+
+// back takes the scene's run back.
+func (s scene) back(w *town, hosts []string) (Outcome, error) {
+	f := s.fleet(w)
+	f.Run = "run-2"
+	return f.Rollback(context.Background(), "run-1", hosts, nil)
+}
+
+// asBefore says what is not as before the scene.
+func (s scene) asBefore(w *town) string {
+	text := "lb1:\n" + s.before + "lb2:\n" + s.before
+	if d := cmp.Diff(text, w.text()); d != "" {
+		return d
+	}
+	for name := range w.steps {
+		if w.state[name] != "before" {
+			return name + " is as " + w.state[name]
+		}
+	}
+	return ""
+}
+
+func TestClientsAreServedWhileARunIsTakenBack(t *testing.T) {
+	for _, s := range scenes() {
+		t.Run(s.name, func(t *testing.T) {
+			w := s.town(t)
+			hosts := s.changedIn(t, w)
+			out, err := s.back(w, hosts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range out.Results {
+				if r.Err != nil {
+					t.Errorf("%s: %v", r.Host, r.Err)
+				}
+			}
+			if d := s.asBefore(w); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// The controller dies at every one of its calls: the next rollback goes on.
+func TestARollbackWhoseControllerDiesLeavesClientsServed(t *testing.T) {
+	for _, s := range scenes() {
+		t.Run(s.name, func(t *testing.T) {
+			for at := 1; ; at++ {
+				w := s.town(t)
+				hosts := s.changedIn(t, w)
+				w.dieAt = at
+				_, _ = s.back(w, hosts)
+				if !w.dead {
+					if at < 8 {
+						t.Errorf("only %d calls", at)
+					}
+					return
+				}
+				if text := w.text(); strings.Contains(text, "-w 0") {
+					t.Fatalf("dead at call %d (%s): a weight is left at 0:\n%s", at, w.log[len(w.log)-1], text)
+				}
+				w.look(fmt.Sprintf("after the death at call %d (%s)", at, w.log[len(w.log)-1]))
+				w.dead, w.dieAt, w.open = false, 0, nil
+				if _, err := s.back(w, hosts); err != nil {
+					t.Fatalf("the rollback after call %d: %v", at, err)
+				}
+				if d := s.asBefore(w); d != "" {
+					t.Fatalf("the rollback after call %d: %s", at, d)
+				}
+			}
+		})
+	}
+}
+
+// A real server fails: it is as the run had left it, and so is its entry; what
+// is left waits for it.
+func TestARealServerThatCannotBeTakenBackKeepsItsEntry(t *testing.T) {
+	for _, verb := range []string{"apply", "commit"} {
+		for _, s := range scenes() {
+			t.Run(verb+" "+s.name, func(t *testing.T) {
+				w := s.town(t)
+				hosts := s.changedIn(t, w)
+				entry := func() string {
+					for l := range strings.Lines(w.text()) {
+						if strings.Contains(l, "10.0.0.12:80") {
+							return l
+						}
+					}
+					return ""
+				}
+				after := entry()
+				w.fail[verb+" rs2"] = errNo
+				f := s.fleet(w)
+				f.Run, f.Site.Rollout.MaxFailures = "run-2", 9
+				out, err := f.Rollback(context.Background(), "run-1", hosts, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(w.steps["rs2"]) == 0 {
+					return
+				}
+				if statuses(out)["rs2"] != Failed || w.state["rs2"] != "after" {
+					t.Errorf("rs2 is %s, and as %s", statuses(out)["rs2"], w.state["rs2"])
+				}
+				if d := cmp.Diff(after, entry()); d != "" && s.before != "" {
+					t.Errorf("its entry: %s", d)
+				}
+				w.fail = map[string]error{}
+				if _, err := s.back(w, hosts); err != nil {
+					t.Fatal(err)
+				}
+				if d := s.asBefore(w); d != "" {
+					t.Errorf("once it can be: %s", d)
+				}
+			})
+		}
+	}
+}
+
+// With on_failure = "fleet" a host that fails takes the whole fleet back, and
+// clients are served meanwhile.
+func TestAHostThatFailsTakesTheFleetBack(t *testing.T) {
+	for _, fail := range []string{"apply rs3", "commit rs3", "commit rs2", "apply rs1"} {
+		for _, s := range scenes() {
+			t.Run(fail+" "+s.name, func(t *testing.T) {
+				w := s.town(t)
+				_, name, _ := strings.Cut(fail, " ")
+				if len(w.steps[name]) == 0 {
+					return
+				}
+				w.fail[fail] = errNo
+				w.outages = s.before == ""
+				f := s.fleet(w)
+				f.Site.Rollout.OnFailure = "fleet"
+				out, err := f.Converge(context.Background(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d := s.asBefore(w); d != "" {
+					t.Error(d)
+				}
+				for _, r := range out.Results {
+					switch r.Status {
+					case Undone, Unchanged, Skipped:
+					case Failed:
+						if r.Host == name {
+							continue
+						}
+						fallthrough
+					case Changed, Incomplete, NotBegun, Partly:
+						t.Errorf("%s is %s: %v", r.Host, r.Status, r.Err)
+					}
+					if r.Committed {
+						t.Errorf("%s has something left of the run", r.Host)
+					}
+				}
+			})
+		}
 	}
 }

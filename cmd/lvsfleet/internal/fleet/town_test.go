@@ -45,7 +45,8 @@ type town struct {
 	fail    map[string]error // by "VERB HOST"
 	log     []string
 	open    []*citizen
-	outages bool // agreed to
+	outages bool              // agreed to
+	past    map[string][]deed // by director: what was committed
 	slept   time.Duration
 }
 
@@ -54,12 +55,19 @@ type place2 struct {
 	key ipvs.Key
 }
 
+// A deed is what a run has done to a table.
+type deed struct {
+	run, undoes string
+	change      step.Change
+}
+
 // A citizen is a session with a host of the town.
 type citizen struct {
 	w       *town
 	host    string
 	tx      *agent.Transaction
 	undo    [][]ipvs.Edit // of a director, in force and not committed
+	did     [][]ipvs.Edit // the same, as done
 	applied bool
 	lost    bool
 }
@@ -119,8 +127,11 @@ func (c *citizen) settle() {
 		}
 	} else if c.applied && c.w.state[c.host] == "between" {
 		c.w.state[c.host] = "before"
+		if c.tx.Reverts != nil {
+			c.w.state[c.host] = "after"
+		}
 	}
-	c.undo, c.applied, c.tx = nil, false, nil
+	c.undo, c.did, c.applied, c.tx = nil, nil, false, nil
 }
 
 func (w *town) dial(_ context.Context, h *inventory.Host) (agent.Session, error) {
@@ -166,11 +177,67 @@ func (c *citizen) edits(d inventory.Desired) []ipvs.Edit {
 	return edits
 }
 
-func (c *citizen) report(d inventory.Desired) agent.Report {
-	r := agent.Report{Identity: host.Identity{OS: string(d.OS)}}
+// back is what takes a run back on the director, as the engine would have it.
+func (c *citizen) back(tx agent.Transaction) []ipvs.Edit {
+	if tx.Reverts.Part == agent.Machine {
+		return nil
+	}
+	spared := func(list ...inventory.Withdrawal) func(ipvs.Edit) bool {
+		return func(e ipvs.Edit) bool {
+			return slices.ContainsFunc(list, func(x inventory.Withdrawal) bool {
+				same := director.KeyOf(x) == e.Service.Key
+				return same && (e.Verb == ipvs.DeleteService || e.Dest.Addr == x.Server && int(e.Dest.Port) == x.ServerPort)
+			})
+		}
+	}
+	var made []step.Made
+	for _, d := range c.w.past[c.host] {
+		spare := spared(tx.Reverts.Hold...)
+		switch {
+		case d.undoes == tx.Undoes:
+		case d.run == tx.Undoes && d.undoes == "":
+			spare = spared(append(tx.Reverts.Keep, tx.Reverts.Hold...)...)
+		default:
+			continue
+		}
+		part := func(ops []step.Op) []step.Op {
+			return []step.Op{{Kind: step.IPVS, Edits: slices.DeleteFunc(slices.Clone(ops[0].Edits), spare)}}
+		}
+		made = append(made, step.Made{Step: "ipvs", Change: step.Change{Do: part(d.change.Do), Undo: part(d.change.Undo)}})
+	}
+	for _, s := range step.Reversals(made) {
+		change, err := s.Check(context.Background(), tabled{table: c.w.tables[c.host]})
+		if err != nil {
+			c.w.t.Error(err)
+		}
+		for _, op := range change.Do {
+			return op.Edits
+		}
+	}
+	return nil
+}
+
+// tabled is a host that has a table and nothing else.
+type tabled struct {
+	host.Host
+	table ipvs.Table
+}
+
+func (h tabled) IPVS() (ipvs.Table, error) { return h.table, nil }
+
+// todo is what is to be done to the director's table.
+func (c *citizen) todo(tx agent.Transaction) []ipvs.Edit {
+	if tx.Reverts != nil {
+		return c.back(tx)
+	}
+	return c.edits(tx.Desired)
+}
+
+func (c *citizen) report(tx agent.Transaction) agent.Report {
+	r := agent.Report{Identity: host.Identity{OS: string(tx.Desired.OS)}}
 	if c.w.tables[c.host] != nil {
 		item := agent.Item{Step: director.TableStep, Layer: agent.Live}
-		if edits := c.edits(d); len(edits) > 0 {
+		if edits := c.todo(tx); len(edits) > 0 {
 			item.Change = step.Change{Diff: "x", Do: []step.Op{{Kind: step.IPVS, Edits: edits}}}
 		}
 		r.Items = append(r.Items, item)
@@ -178,7 +245,7 @@ func (c *citizen) report(d inventory.Desired) agent.Report {
 	}
 	for _, s := range c.w.steps[c.host] {
 		item := agent.Item{Step: s, Layer: agent.Live}
-		if c.w.state[c.host] != "after" {
+		if wanted := tx.Reverts == nil; (c.w.state[c.host] == "after") != wanted {
 			item.Change = step.Change{Diff: "x", Do: []step.Op{{Kind: step.Run, Argv: []string{"x"}}}}
 		}
 		r.Items = append(r.Items, item)
@@ -193,7 +260,17 @@ func (c *citizen) Check(_ context.Context, d inventory.Desired) (agent.Report, e
 	if err := c.w.call(c, "check", c.host); err != nil {
 		return agent.Report{}, err
 	}
-	return c.report(d), nil
+	return c.report(agent.Transaction{Desired: d}), nil
+}
+
+func (c *citizen) CheckRevert(_ context.Context, run string) (agent.Report, error) {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	defer c.w.look("check " + c.host)
+	if err := c.w.call(c, "check", c.host); err != nil {
+		return agent.Report{}, err
+	}
+	return c.report(agent.Transaction{Undoes: run, Reverts: &agent.Reverts{}}), nil
 }
 
 func (c *citizen) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Event)) (agent.Report, error) {
@@ -211,7 +288,7 @@ func (c *citizen) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Ev
 		c.settle()
 	}
 	c.tx, c.applied = &tx, false
-	return c.report(tx.Desired), nil
+	return c.report(tx), nil
 }
 
 func (c *citizen) Apply(context.Context, func(agent.Event)) error {
@@ -231,7 +308,8 @@ func (c *citizen) Apply(context.Context, func(agent.Event)) error {
 		return nil
 	}
 	have, _ := table.Dump(context.Background())
-	edits := c.edits(c.tx.Desired)
+	edits := c.todo(*c.tx)
+	c.did = append(c.did, edits)
 	c.undo = append(c.undo, ipvs.Inverse(have, edits))
 	return ipvs.Make(context.Background(), table, edits)
 }
@@ -266,8 +344,16 @@ func (c *citizen) Finish(_ context.Context, _ string, commit bool, _ func(agent.
 		default:
 			if c.w.tables[c.host] == nil {
 				c.w.state[c.host] = "after"
+				if o.tx.Reverts != nil {
+					c.w.state[c.host] = "before"
+				}
 			}
-			o.undo, o.applied, o.tx = nil, false, nil
+			for i := range o.did {
+				c.w.past[c.host] = append(c.w.past[c.host], deed{o.tx.Run, o.tx.Undoes, step.Change{
+					Do: []step.Op{{Kind: step.IPVS, Edits: o.did[i]}}, Undo: []step.Op{{Kind: step.IPVS, Edits: o.undo[i]}},
+				}})
+			}
+			o.undo, o.did, o.applied, o.tx = nil, nil, false, nil
 		}
 	}
 	return nil

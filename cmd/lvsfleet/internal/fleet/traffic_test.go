@@ -55,6 +55,7 @@ func scenes() []scene {
 		{name: "one goes while the others change", pool: []string{"rs1", "rs2", "rs3"}, method: inventory.DR, before: table("-g", 1, 2, 3, 4), steps: []string{"route:default"}},
 		{name: "one for another", pool: []string{"rs2"}, method: inventory.DR, before: table("-g", 1), steps: []string{"vip:" + vip}},
 		{name: "one comes", method: inventory.DR, before: table("-g", 1, 2, 3), steps: []string{"lo0:" + vip}, changes: []string{"rs4"}},
+		{name: "one comes while the only one changes", pool: []string{"rs1", "rs3"}, method: inventory.DR, before: table("-g", 3), steps: []string{"route:default"}},
 		{name: "nothing is there yet", method: inventory.DR, steps: []string{"vip:" + vip}},
 	}
 }
@@ -64,7 +65,7 @@ func (s scene) town(t *testing.T) *town {
 	w := &town{
 		t: t, tables: map[string]*ipvs.Memory{}, state: map[string]string{}, steps: map[string][]string{},
 		counts: map[netip.Addr]int{}, first: map[place2]bool{}, fail: map[string]error{},
-		now: time.Unix(1e9, 0), hits: map[string]bool{}, drained: map[string]bool{},
+		now: time.Unix(1e9, 0), hits: map[string]bool{}, drained: map[string]bool{}, past: map[string][]deed{},
 	}
 	for n := 1; n <= 4; n++ {
 		name := fmt.Sprintf("rs%d", n)
