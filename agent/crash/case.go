@@ -100,7 +100,8 @@ func (r *rig) converge(ctx context.Context, run string, confirm time.Duration, b
 	r.first = r.m.NewSession()
 	defer r.first.End()
 	r.engine = r.on(r.first)
-	tx := agent.Transaction{Run: run, Who: "op@controller", Desired: r.want, ConfirmTimeout: confirm}
+	tx := r.transaction(run)
+	tx.ConfirmTimeout = confirm
 	report, err := r.engine.Begin(ctx, tx, nil)
 	if err == nil && agent.Differs(report) {
 		err = r.engine.Apply(ctx, nil)
@@ -192,7 +193,7 @@ func (s subject) measure(k kind) (*model, error) {
 	mo := &model{ops: map[string]bool{}}
 	r := s.rig(k)
 	mo.before = look(r.m)
-	report, err := r.on(r.m.NewSession()).Check(context.Background(), s.want)
+	report, err := s.check(r.on(r.m.NewSession()))
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +205,7 @@ func (s subject) measure(k kind) (*model, error) {
 		}
 		for _, op := range i.Change.Do {
 			comments := strings.HasSuffix(op.Path, ".conf") || op.Path == "/etc/hosts" || op.Path == "/etc/inet/hosts"
-			if op.Kind == step.Write && op.Expect != step.Absent && op.File.Mode.IsRegular() && comments {
+			if !s.back && op.Kind == step.Write && op.Expect != step.Absent && op.File.Mode.IsRegular() && comments {
 				mo.file = op.Path
 				mo.fileBefore, _ = r.m.ReadFile(context.Background(), op.Path)
 			}
@@ -282,7 +283,7 @@ func (r *rig) again(mo *model, booted bool) error {
 	if err := r.rest(); err != nil {
 		return fmt.Errorf("after the next run: %w", err)
 	}
-	report, err := r.on(r.m.NewSession()).Check(context.Background(), r.want)
+	report, err := r.check(r.on(r.m.NewSession()))
 	switch {
 	case err != nil:
 		return err

@@ -169,7 +169,9 @@ func (mo *model) trySilence(s subject, k kind) error {
 	r.first = r.m.NewSession()
 	e := r.on(r.first)
 	ctx := context.Background()
-	if _, err := e.Begin(ctx, agent.Transaction{Run: "r1", Who: "op", Desired: r.want, ConfirmTimeout: limit}, nil); err != nil {
+	tx := r.transaction("r1")
+	tx.ConfirmTimeout = limit
+	if _, err := e.Begin(ctx, tx, nil); err != nil {
 		return err
 	}
 	if err := e.Apply(ctx, nil); err != nil {

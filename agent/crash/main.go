@@ -1,6 +1,6 @@
 // Command crash is the crash matrix: for every host of the sites that it is
-// given, simulated, it lets a transaction die in every way at every access
-// that changes the host, and holds what is left, with nobody's help and after
+// given, simulated, it lets a transaction, and the one that takes it back, die
+// in every way at every access that changes the host, and holds what is left, with nobody's help and after
 // the next run, against the states before and after. It prints what failed,
 // then a table, and the total as its last line: "N passed, N failed".
 package main
@@ -109,15 +109,21 @@ func matrix(out io.Writer, stride int, sites ...string) (failed int, err error) 
 	var all []trial
 	for _, s := range hosts {
 		for _, k := range []kind{byAgent, byShell} {
-			n := stride
-			if k == byShell {
-				n *= 4 // each takes as long as many of the others
+			for _, back := range []bool{false, true} {
+				n := stride
+				if k == byShell {
+					n *= 4 // each takes as long as many of the others
+				}
+				if back {
+					n *= 3 // of the same engine
+				}
+				s.back = back
+				part, err := trials(s, k, n)
+				if err != nil {
+					return 0, err
+				}
+				all = append(all, part...)
 			}
-			part, err := trials(s, k, n)
-			if err != nil {
-				return 0, err
-			}
-			all = append(all, part...)
 		}
 	}
 	errs := make([]error, len(all))
@@ -140,6 +146,9 @@ func matrix(out io.Writer, stride int, sites ...string) (failed int, err error) 
 	passes, fails := map[string]int{}, map[string]int{}
 	for i, t := range all {
 		name := fmt.Sprintf("%-5s  %s", t.kind, t.name)
+		if t.subject.back {
+			name = fmt.Sprintf("%-5s  taken back: %s", t.kind, t.name)
+		}
 		if errs[i] == nil {
 			passes[name]++
 			fails[name] += 0
