@@ -94,7 +94,7 @@ func BenchmarkNothingToDo(b *testing.B) {
 }
 
 // self is this test binary as one of the programs of TestMain.
-func self(b *testing.B, name string, args ...string) *exec.Cmd {
+func self(b testing.TB, name string, args ...string) *exec.Cmd {
 	b.Helper()
 	link := filepath.Join(b.TempDir(), name)
 	if err := os.Symlink(os.Args[0], link); err != nil {

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lvsfleet/lvsfleet/agent/lab"
+)
+
+// twoSite is a site whose real servers are all to change when the gateway is
+// another one.
+const twoSite = `
+variable "gateway" { default = "192.168.0.252" }
+rollout { batch = ["100%"] }
+role "director" {}
+role "web" { gateway = var.gateway }
+host "lb" {
+  os      = "linux"
+  roles   = ["director"]
+  address = "192.168.0.254"
+  interface "eth0" { address = "192.168.0.254/24" }
+}
+host "rs160" {
+  os      = "linux"
+  roles   = ["web"]
+  address = "192.168.0.160"
+  interface "eth0" { address = "192.168.0.160/24" }
+}
+host "rs170" {
+  os      = "freebsd"
+  roles   = ["web"]
+  address = "192.168.0.170"
+  interface "em0" { address = "192.168.0.170/24" }
+}
+host "rs180" {
+  os      = "solaris"
+  release = "5.10"
+  roles   = ["web"]
+  address = "192.168.0.180"
+  interface "pcn0" { address = "192.168.0.180/24" }
+}
+host "rs181" {
+  os      = "linux"
+  roles   = ["web"]
+  address = "192.168.0.181"
+  interface "eth0" { address = "192.168.0.181/24" }
+}
+virtual_service "http" {
+  director = "director"
+  pool     = "web"
+  address  = "192.168.0.200"
+  port     = 80
+  method   = "dr"
+}
+`
+
+// twoControllers starts a lab, in a process of its own, and gives what runs
+// lvsfleet on it.
+func twoControllers(t *testing.T) func(args ...string) *exec.Cmd {
+	t.Helper()
+	dir := t.TempDir()
+	site, labDir := filepath.Join(dir, "site.hcl"), filepath.Join(dir, "lab")
+	if err := os.WriteFile(site, []byte(twoSite), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := self(t, "lvsfleet", "lab", site, "--dir", labDir)
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Signal(os.Interrupt)
+		_ = server.Wait()
+	})
+	for deadline := time.Now().Add(labDeadline); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := lab.Open(labDir); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	return func(args ...string) *exec.Cmd {
+		// Each controller remembers for itself: they may be two machines.
+		state, err := os.MkdirTemp(dir, "state")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return self(t, "lvsfleet", append([]string{args[0], site, "--lab", labDir, "--state", state}, args[1:]...)...)
+	}
+}
+
+// outcome runs a command, and gives its exit status and all that it said.
+func outcome(cmd *exec.Cmd) (int, string) {
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return -1, err.Error()
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// One controller is stopped in mid-run; another one that comes meanwhile is
+// told who is at it, since when, and changes nothing. Then the first goes on.
+func TestASecondControllerIsToldWhoTheFirstIs(t *testing.T) {
+	on := twoControllers(t)
+	if status, out := outcome(on("converge")); status != 0 {
+		t.Fatal(out)
+	}
+	first := on("converge", "-var", "gateway=192.168.0.1")
+	said, err := first.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result bytes.Buffer
+	first.Stdout = &result
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(said)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "lb: withdraw: do") {
+	}
+	if err := first.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	rest := make(chan struct{})
+	go func() {
+		defer close(rest)
+		_, _ = io.Copy(io.Discard, said)
+	}()
+	want := fmt.Sprintf(" pid %d, run ", first.Process.Pid)
+	for _, verb := range []string{"converge", "diff"} {
+		status, out := outcome(on(verb, "-var", "gateway=192.168.0.3"))
+		wanted := map[string]int{"converge": 1, "diff": 2}[verb]
+		if status != wanted || !strings.Contains(out, want) || !strings.Contains(out, ", since 2") {
+			t.Errorf("%s beside it: %d %s", verb, status, out)
+		}
+	}
+	if err := first.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	<-rest
+	if err := first.Wait(); err != nil {
+		t.Errorf("the first: %v\n%s", err, result.String())
+	}
+	if status, out := outcome(on("diff", "-var", "gateway=192.168.0.1")); status != 0 {
+		t.Errorf("afterwards: %d %s", status, out)
+	}
+}
+
+// Two that start at once: each does all of its own or none of it.
+func TestTwoControllersAtOnceDoNotShareTheFleet(t *testing.T) {
+	on := twoControllers(t)
+	if status, out := outcome(on("converge")); status != 0 {
+		t.Fatal(out)
+	}
+	done := 0
+	for round := range 6 {
+		gateways := [2]string{"192.168.0.1", "192.168.0.2"}
+		var status [2]int
+		var out [2]string
+		var wg sync.WaitGroup
+		for i := range 2 {
+			cmd := on("converge", "-var", "gateway="+gateways[i])
+			wg.Go(func() {
+				time.Sleep(time.Duration(i*round) * 15 * time.Millisecond)
+				status[i], out[i] = outcome(cmd)
+			})
+		}
+		wg.Wait()
+		refused := 0
+		for i := range 2 {
+			switch {
+			case status[i] == 0:
+				done++
+			case status[i] == 1 && strings.Contains(out[i], " pid ") && strings.Contains(out[i], "nothing was changed"):
+				refused++
+			default:
+				t.Errorf("round %d: %d %s", round, status[i], out[i])
+			}
+		}
+		if refused == 2 {
+			continue // it may be so, as long as nothing was changed by halves
+		}
+		// What is there is what one of them wanted, whole.
+		a, textA := outcome(on("diff", "-var", "gateway="+gateways[0]))
+		b, textB := outcome(on("diff", "-var", "gateway="+gateways[1]))
+		if (a != 0) == (b != 0) || status[0] != 0 && a == 0 || status[1] != 0 && b == 0 {
+			t.Errorf("round %d: they ended with %v; afterwards:\n%s\n%s", round, status, textA, textB)
+		}
+	}
+	if done == 0 {
+		t.Error("nobody ever got through")
+	}
+}
