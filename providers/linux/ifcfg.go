@@ -305,8 +305,8 @@ func (v placement) edit() step.Edit {
 	return func(old []byte) ([]byte, error) {
 		alias := strings.Contains(v.label, ":")
 		if old == nil || bytes.HasPrefix(old, []byte(header)) {
-			return templates.Render("linux/ifcfg-alias.tmpl", map[string]any{
-				"Label": v.label, "Addr": v.addr, "Alias": alias, "Silent": v.real,
+			return templates.Render("linux/ifcfg-alias.tmpl", templates.Values{
+				"Label": v.label, "Addr": v.addr.String(), "Alias": word(alias), "Silent": word(alias && v.real),
 			})
 		}
 		f := parseShell(old)

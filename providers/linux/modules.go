@@ -97,7 +97,11 @@ func (p *planner) bootModules() {
 	}
 	s.Edits = []step.Edit{func(old []byte) ([]byte, error) {
 		if old == nil {
-			return templates.Render(template, names)
+			var list []templates.Values
+			for _, name := range names {
+				list = append(list, templates.Values{"Name": name})
+			}
+			return templates.Render(template, nil, list...)
 		}
 		for _, name := range names {
 			old = addLine(old, verb+name)

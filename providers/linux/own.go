@@ -92,6 +92,14 @@ func (p *planner) compareOwn(i inventory.Interface, own []ifcfg, main ifcfg) err
 	return nil
 }
 
+// word is a condition of a template.
+func word(is bool) string {
+	if is {
+		return "yes"
+	}
+	return ""
+}
+
 // writeOwn makes the files of an interface that has none. Further IPv4
 // addresses get alias files, which every era reads.
 func (p *planner) writeOwn(i inventory.Interface) {
@@ -125,8 +133,8 @@ func (p *planner) writeOwn(i inventory.Interface) {
 		if f.hasAddr {
 			addr = f.Addr.String()
 		}
-		data := map[string]any{
-			"Label": f.Label, "Alias": f.Alias, "VLAN": f.VLAN, "Addr": addr,
+		data := templates.Values{
+			"Label": f.Label, "Alias": word(f.Alias), "VLAN": word(f.VLAN), "Addr": addr,
 			"Netmask": f.Netmask, "IPv6": f.IPv6, "IPv6More": f.IPv6More,
 		}
 		p.edit(scripts+"ifcfg-"+f.Label, func(old []byte) ([]byte, error) {

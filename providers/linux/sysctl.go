@@ -105,7 +105,11 @@ func (p *planner) bootSettings() {
 	if sysctlD {
 		p.edit(sysctlFile, func(old []byte) ([]byte, error) {
 			if old == nil {
-				return templates.Render("linux/sysctl.conf.tmpl", list)
+				var values []templates.Values
+				for _, s := range list {
+					values = append(values, templates.Values{"Key": s.Key, "Value": s.Value})
+				}
+				return templates.Render("linux/sysctl.conf.tmpl", nil, values...)
 			}
 			for _, s := range list {
 				old = addSysctl(old, s.Key, s.Value)

@@ -183,7 +183,10 @@ func (p *planner) bootTunnels() {
 		}
 		p.edit(scripts+"ifcfg-"+name, func(old []byte) ([]byte, error) {
 			if old == nil || bytes.HasPrefix(old, []byte(header)) {
-				return templates.Render("linux/ifcfg-tunnel.tmpl", t)
+				return templates.Render("linux/ifcfg-tunnel.tmpl", templates.Values{
+					"Name": t.Name, "Peer": t.Peer, "Interface": t.Interface, "Local": t.Local.String(), "Remote": t.Remote.String(),
+					"Inside": t.Inside.String(), "FarInside": t.FarInside.String(),
+				})
 			}
 			if f := parseShell(old); tunnelFile(f, t) {
 				return setAll(old, [][2]string{

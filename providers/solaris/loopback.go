@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/lvsfleet/lvsfleet/providers/step"
-	"github.com/lvsfleet/lvsfleet/templates"
 )
 
 // loopback plans the VIPs that no tunnel carries: each a logical interface of
@@ -92,7 +91,7 @@ func (p *planner) pick(live, boot string, makeLive, makeBoot bool) (liveName, bo
 // loopbackFile is the boot step of a VIP: what is there stays if it brings the
 // VIP up; a hostname.lo0:N that names nothing but the VIP is corrected.
 func (p *planner) loopbackFile(name string, vip netip.Addr) (step.Step, error) {
-	want, err := templates.Render("solaris/hostname.tmpl", map[string]any{"Address": vip, "Length": 32})
+	want, err := hostText(netip.PrefixFrom(vip, 32))
 	if err != nil {
 		return nil, err
 	}

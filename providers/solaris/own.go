@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
@@ -154,8 +155,20 @@ func (p *planner) writeOwn(dev string, want []netip.Prefix) error {
 }
 
 func ownText(want []netip.Prefix) ([]byte, error) {
-	if len(want) == 1 {
-		return templates.Render("solaris/hostname.tmpl", map[string]any{"Address": want[0].Addr(), "Length": want[0].Bits()})
+	switch len(want) {
+	case 0:
+		return nil, nil
+	case 1:
+		return hostText(want[0])
 	}
-	return templates.Render("solaris/hostname.several.tmpl", want)
+	var more []templates.Values
+	for _, p := range want[1:] {
+		more = append(more, templates.Values{"Address": p.String()})
+	}
+	return templates.Render("solaris/hostname.several.tmpl", templates.Values{"First": want[0].String()}, more...)
+}
+
+// hostText is the text of a hostname file with one address.
+func hostText(p netip.Prefix) ([]byte, error) {
+	return templates.Render("solaris/hostname.tmpl", templates.Values{"Address": p.Addr().String(), "Length": strconv.Itoa(p.Bits())})
 }

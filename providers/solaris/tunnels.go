@@ -228,7 +228,7 @@ func (p *planner) peer(vip netip.Addr) netip.Addr {
 }
 
 func tunnelText(local, remote, inside, peer netip.Addr) ([]byte, error) {
-	return templates.Render("solaris/hostname.ip.tun.tmpl", map[string]any{
-		"Local": local, "Remote": remote, "Address": inside, "Peer": peer,
+	return templates.Render("solaris/hostname.ip.tun.tmpl", templates.Values{
+		"Local": local.String(), "Remote": remote.String(), "Address": inside.String(), "Peer": peer.String(),
 	})
 }
