@@ -26,6 +26,13 @@ type Desired struct {
 	NATOf   []netip.Addr `json:"nat_of,omitempty"`  // directors' addresses that it is a NAT real server of
 
 	Director *Director `json:"director,omitempty"`
+
+	// Whole: this is all that is wanted of the host. What lvsfleet made there
+	// for anything else is taken away again.
+	Whole bool `json:"whole,omitempty"`
+	// Bare: nothing is wanted of the host, beside Whole; it is to be as if
+	// lvsfleet had never been there, and is not looked at otherwise.
+	Bare bool `json:"bare,omitempty"`
 }
 
 // A VIP is a virtual address on a real server. It is there once, however many
@@ -62,6 +69,9 @@ type PlainEnd struct {
 
 // A Director is what a host must be as a director.
 type Director struct {
+	// Leaves: it is a director no more. Nothing is wanted of it as one; its
+	// services go in their turn.
+	Leaves   bool              `json:"leaves,omitempty"`
 	VIPs     []DirectorVIP     `json:"vips,omitempty"`
 	Services []DirectedService `json:"services,omitempty"` // nil: the table is not looked at
 	// Schedulers are those of all services, sorted, once each: what has to be

@@ -1,6 +1,10 @@
 package inventory
 
-import "net/netip"
+import (
+	"encoding/json"
+	"net/netip"
+	"slices"
+)
 
 // A Stage is a part of a fleet's run.
 type Stage string
@@ -18,10 +22,14 @@ const (
 // For gives the part of d that belongs to the stage, for a director. In
 // Prepare it has no VIPs and no services yet. An end to forwarding is Retire's
 // alone, the last stage: others may still be reached through it. Withdraw is
-// made by Withdrawing.
+// made by Withdrawing. Prepare and Admit are not whole: what lvsfleet takes away
+// again, it does in Retire.
 func (d Desired) For(s Stage) Desired {
 	if d.Director == nil {
 		return d
+	}
+	if s == Prepare || s == Admit {
+		d.Whole = false
 	}
 	if s == Prepare {
 		dir := *d.Director
@@ -109,5 +117,67 @@ func (d Desired) Only(hosts map[string]bool) (part Desired, ok bool) {
 	}
 	d.Director = &dir
 	d.Gateways, d.VIPs, d.Decaps, d.Tunnels = nil, nil, nil, nil
+	d.Whole = false
 	return d, true
+}
+
+// Removed gives what a host must be that lvsfleet leaves. A director leaves its
+// clients first.
+func (d Desired) Removed() Desired {
+	out := Desired{
+		Host: d.Host, OS: d.OS, Release: d.Release, Address: d.Address, Network: d.Network,
+		Whole: true, Bare: true,
+	}
+	if d.Director != nil {
+		out.Director = &Director{Leaves: true}
+	}
+	return out
+}
+
+// Parts names all that d asks for of a host beside its services,
+// a text each, in no meaningful order: one that an earlier Desired had, and
+// this one has not, is a thing that is not wanted any more.
+func (d Desired) Parts() []string {
+	var list []string
+	add := func(kind string, v any) {
+		// Encoding plain data does not fail.
+		text, _ := json.Marshal(v)
+		list = append(list, kind+" "+string(text))
+	}
+	for _, i := range d.Interfaces {
+		add("interface", i)
+	}
+	for _, gw := range d.Gateways {
+		add("gateway", gw)
+	}
+	if d.IPForward4 != nil {
+		add("ip_forward4", *d.IPForward4)
+	}
+	if d.IPForward6 != nil {
+		add("ip_forward6", *d.IPForward6)
+	}
+	for _, v := range d.VIPs {
+		add("vip", v)
+	}
+	for _, c := range d.Decaps {
+		for _, v := range c.VIPs {
+			add("decap", Decap{c.Local, c.Remote, []netip.Addr{v}})
+		}
+	}
+	for _, t := range d.Tunnels {
+		add("tunnel", t)
+	}
+	if dir := d.Director; dir != nil {
+		for _, v := range dir.VIPs {
+			add("director vip", v)
+		}
+		for _, s := range dir.Schedulers {
+			add("scheduler", s)
+		}
+		for _, dev := range dir.OneArmed {
+			add("one-armed", dev)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }

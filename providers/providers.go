@@ -29,6 +29,9 @@ func Plan(ctx context.Context, h host.Host, d inventory.Desired) (step.Plan, hos
 	if err := matches(id, d); err != nil {
 		return step.Plan{}, id, err
 	}
+	if d.Bare {
+		return step.Plan{}, id, nil
+	}
 	p, err := plan(ctx, h, id, d)
 	if err != nil {
 		return step.Plan{}, id, fmt.Errorf("plan %s: %w", d.Host, err)
@@ -89,7 +92,7 @@ func matches(id host.Identity, d inventory.Desired) error {
 		return step.Refuse("correct os, or address, of the host in the inventory",
 			"the inventory says that %s is %s, but it is %s %s", d.Host, d.OS, id.OS, id.Release)
 	}
-	if d.Release != "" && era(id.OS, d.Release) != era(id.OS, id.Release) {
+	if d.Release != "" && !d.Bare && era(id.OS, d.Release) != era(id.OS, id.Release) {
 		return step.Refuse("correct release of the host in the inventory, or leave it out",
 			"the inventory says that %s has release %s, but it is %s: these are set up in different ways", d.Host, d.Release, id.Release)
 	}

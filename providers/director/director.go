@@ -5,6 +5,8 @@
 package director
 
 import (
+	"slices"
+
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 	"github.com/lvsfleet/lvsfleet/providers/step"
@@ -18,7 +20,7 @@ import (
 // stage Withdraw), nothing but those entries is.
 func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 	var p step.Plan
-	if d.Director == nil {
+	if d.Director == nil || d.Director.Leaves {
 		return p, nil
 	}
 	boot := d.Network != "none"
@@ -32,7 +34,7 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 		return p, nil
 	}
 	want := Wants(d.Director.Services)
-	p.Live = append(p.Live, table{want})
+	p.Live = append(p.Live, table{slices.Concat(want, leaving(f.Taken, want, true))})
 	if !boot {
 		p.Notes = append(p.Notes, `network is "none": the IPVS rules are not made to survive a reboot`)
 		return p, nil
@@ -40,7 +42,7 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 	if f.Note != "" {
 		p.Notes = append(p.Notes, f.Note)
 	}
-	p.Boot = append(p.Boot, rules{path: f.Rules, want: want})
+	p.Boot = append(p.Boot, rules{path: f.Rules, want: slices.Concat(want, leaving(f.Taken, want, false))})
 	f.enable(&p)
 	return p, nil
 }

@@ -39,6 +39,8 @@ type Facts struct {
 	Start   string  // how a start link begins: "S08"
 	Levels  []Level // 2 to 5
 	HasConf bool    // SysV: saveConf is there
+
+	Taken []Taken // of a Keeper
 }
 
 // A Level is the folder of a runlevel.
@@ -62,7 +64,18 @@ func RulesFile(ctx context.Context, h host.Host, id host.Identity, network strin
 // director on which nothing could is refused, unless d asks for live settings
 // alone: those need nothing of this.
 func Gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desired) (Facts, error) {
-	if d.Director == nil || d.Network == "none" {
+	if d.Director == nil || d.Director.Leaves {
+		return Facts{}, nil
+	}
+	f, err := gather(ctx, h, id, d)
+	if k, ok := host.As[Keeper](h); ok {
+		f.Taken = k.Taken()
+	}
+	return f, err
+}
+
+func gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desired) (Facts, error) {
+	if d.Network == "none" {
 		return Facts{}, nil
 	}
 	masks, err := list(ctx, h, "/etc/systemd/system")

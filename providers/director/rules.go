@@ -28,7 +28,7 @@ func (r rules) ID() string { return "file:" + r.path }
 
 // Check compares the file.
 func (r rules) Check(ctx context.Context, h host.Host) (step.Change, error) {
-	file := step.FileStep{Path: r.path, Mode: 0o600, Edits: []step.Edit{func(old []byte) ([]byte, error) {
+	file := step.FileStep{Path: r.path, Mode: 0o600, Rules: true, Edits: []step.Edit{func(old []byte) ([]byte, error) {
 		return editRules(old, r.want), nil
 	}}}
 	c, err := file.Check(ctx, h)

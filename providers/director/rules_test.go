@@ -146,3 +146,36 @@ func FuzzAssign(f *testing.F) {
 		}
 	})
 }
+
+// A rules file is given back as a table: what saved the live table over it has
+// changed order and spelling, and lost comments.
+func TestRulesAreGivenBack(t *testing.T) {
+	const orig = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 192.0.2.9:80 -g -w 7\n"
+	taken := []Taken{{Key: keyOf(t, "-A -t 192.0.2.1:80 -s rr")}, {Key: keyOf(t, "-A -t 192.0.2.2:80 -s rr")}}
+	for _, s := range Rules([]byte(orig)) {
+		taken[0].Boot = &s
+	}
+	const now = "-A -u 192.0.2.3:53 -s wlc\n" +
+		"-A -t 192.0.2.2:80 -s wlc\n-a -t 192.0.2.2:80 -r 192.0.2.8:80 -g -w 1\n" +
+		"-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 192.0.2.8:80 -g -w 1\n"
+	const want = "-A -u 192.0.2.3:53 -s wlc\n" + orig
+	if got := string(GiveBack([]byte(now), []byte(orig), taken)); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	mine := "-A -t 192.0.2.2:80 -s wlc\n-a -t 192.0.2.2:80 -r 192.0.2.8:80 -g -w 1\n"
+	if got := GiveBack([]byte(mine), nil, taken[1:]); got != nil {
+		t.Errorf("of a file that was not there: %q", got)
+	}
+	if got := GiveBack(nil, []byte(orig), taken); got != nil {
+		t.Errorf("of a file that somebody took away: %q", got)
+	}
+}
+
+func keyOf(t *testing.T, rule string) ipvs.Key {
+	t.Helper()
+	e, ok, err := ipvs.ParseRule(rule)
+	if err != nil || !ok {
+		t.Fatal(rule, err)
+	}
+	return e.Service.Key
+}

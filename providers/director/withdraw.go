@@ -96,7 +96,7 @@ func (d dropped) ID() string { return rules{path: d.path}.ID() }
 
 // Check compares the file.
 func (d dropped) Check(ctx context.Context, h host.Host) (step.Change, error) {
-	file := step.FileStep{Path: d.path, Mode: 0o600, Edits: []step.Edit{func(old []byte) ([]byte, error) {
+	file := step.FileStep{Path: d.path, Mode: 0o600, Rules: true, Edits: []step.Edit{func(old []byte) ([]byte, error) {
 		return DropRules(old, d.list), nil
 	}}}
 	return file.Check(ctx, h)

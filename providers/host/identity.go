@@ -27,7 +27,12 @@ type Identity struct {
 // string ("illumos-..." or a distribution's, where Solaris says "Generic...",
 // "11.4..." and the like).
 func Identify(ctx context.Context, r Runner) (Identity, error) {
-	res, err := r.Run(ctx, Cmd{Argv: []string{"uname", "-s", "-r", "-m", "-v"}})
+	argv := []string{"uname", "-s", "-r", "-m", "-v"}
+	run := func() (Result, error) { return r.Run(ctx, Cmd{Argv: argv}) }
+	if h, ok := r.(Host); ok {
+		run = func() (Result, error) { return Query(ctx, h, argv...) }
+	}
+	res, err := run()
 	if err != nil {
 		return Identity{}, fmt.Errorf("identify system: %w", err)
 	}

@@ -23,6 +23,8 @@ type Facts struct {
 	HostModel string
 	// Forwarding says whether IPv4 forwarding is on; nil: not asked.
 	Forwarding *bool
+	// Made are the live steps of a step.Maker.
+	Made []string
 	// Boot is nil where nothing persistent is managed (network = "none").
 	Boot *BootFiles
 }
@@ -67,6 +69,9 @@ func Gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desi
 			return f, err
 		}
 		f.Forwarding = &on
+	}
+	if m, ok := host.As[step.Maker](h); ok {
+		f.Made = m.Made()
 	}
 	if d.Network == "none" {
 		return f, nil

@@ -165,6 +165,7 @@ type tunnel struct {
 	mine          []netip.Addr
 	name          string // the interface to make where there is none with these ends
 	reclaim       bool   // name is there, with other ends, and its ends are to be corrected
+	stale         bool   // the tunnel carries what is not wanted any more, by our own doing
 }
 
 // ID is "tunnel:" and the outer addresses.
@@ -181,6 +182,8 @@ func (s *tunnel) Check(ctx context.Context, h host.Host) (step.Change, error) {
 			return s.address(at), nil
 		case slices.Contains(s.mine, at.Addr):
 			return mend(at), nil
+		case s.stale:
+			return s.address(at), nil
 		case !at.Up:
 			return raise(at), nil
 		}
@@ -233,11 +236,15 @@ func (s *tunnel) create() step.Change {
 	}
 }
 
-// address is the change that gives a tunnel that has its ends an address.
+// address is the change that gives a tunnel that has its ends an address, or
+// another one.
 func (s *tunnel) address(at Interface) step.Change {
 	want := at
 	want.Addr, want.Peer, want.Mask, want.Up = s.carry, s.peer, hostMask, true
 	undo := setAddress(at.Name, netip.IPv4Unspecified(), netip.IPv4Unspecified(), 0, at.Up)
+	if at.Addr.IsValid() {
+		undo = setAddress(at.Name, at.Addr, at.Peer, at.Mask, at.Up)
+	}
 	undo.If = []step.Cond{showsAddress(at.Name, s.carry, s.peer)}
 	return step.Change{
 		Diff: step.LiveDiff(at.Name, at.ends()+"\n"+at.address(), at.ends()+"\n"+want.address()),

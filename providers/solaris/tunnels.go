@@ -94,12 +94,15 @@ func (p *planner) decap(d inventory.Decap) error {
 	if !reclaim {
 		liveName, bootName = p.pickTunnel(live.Name, boot.Name)
 	}
-	p.tuns = append(p.tuns, &tunnel{
+	tun := &tunnel{
 		local: d.Local, remote: d.Remote, carry: carry, peer: p.peer(carry),
 		mine: d.VIPs, name: liveName, reclaim: reclaim,
-	})
+	}
+	// The VIP that it was made for is not wanted any more.
+	tun.stale = isLive && live.Addr.IsValid() && !slices.Contains(d.VIPs, live.Addr) && slices.Contains(p.f.Made, tun.ID())
+	p.tuns = append(p.tuns, tun)
 	switch {
-	case isLive && live.Addr.IsValid():
+	case isLive && live.Addr.IsValid() && !tun.stale:
 		p.carriedLive = append(p.carriedLive, live.Addr)
 	default:
 		p.carriedLive = append(p.carriedLive, carry)

@@ -21,10 +21,30 @@ type Edit func(old []byte) ([]byte, error)
 // A FileStep is one file: all that must be in it, composed, compared and
 // written once. The zero Mode means 0644 for a new file; a file that is there
 // keeps its mode and owner. Missing folders above it are made first.
+//
+// On a Keeper, lines that lvsfleet once wrote and that the edits no longer ask
+// for go, and so does the mode that it gave the file: the edits say what it
+// would be had they been made on the original. What somebody else has done to
+// it since stays.
 type FileStep struct {
 	Path  string
 	Mode  fs.FileMode // permission bits of a file that has to be made; where one says executable, of any
-	Edits []Edit
+	Edits []Edit      // none: the file is given back
+	// Rules: the file is one of IPVS rules (Change.Rules). Its edits know by
+	// themselves what goes.
+	Rules bool
+}
+
+// A Past is what became of a file by lvsfleet; nil is no file.
+type Past struct {
+	Orig  *host.File // from before it was first written, with what others have done since
+	Wrote *host.File // what was written last
+}
+
+// A Keeper is a host that remembers what lvsfleet has written there.
+type Keeper interface {
+	// Past tells of the file at the first of the paths that it knows.
+	Past(paths ...string) (Past, bool)
 }
 
 // ID is "file:" and the path.
@@ -47,45 +67,39 @@ func (s *FileStep) Check(ctx context.Context, h host.Host) (Change, error) {
 			data = []byte{}
 		}
 	}
-	next := slices.Clone(data)
-	for _, edit := range s.Edits {
-		if next, err = edit(next); err != nil {
-			var refusal *Refusal
-			if errors.As(err, &refusal) {
-				return Change{}, err
-			}
-			return Change{}, fmt.Errorf("edit %s: %w", s.Path, err)
-		}
+	base, err := s.base(h, old, there, data)
+	if err != nil {
+		return Change{}, err
 	}
+	next, err := s.compose(base.data)
+	if err != nil {
+		return Change{}, err
+	}
+	c := Change{Rules: s.Rules}
+	wanted := base.owner
+	wanted.Data = next
 	// A script that must be run, and is not executable.
-	dead := there && next != nil && s.Mode&0o111 != 0 && old.Mode&0o111 == 0
-	if !dead && (next == nil) == !there && string(next) == string(data) {
-		return Change{}, nil
+	if there && next != nil && s.Mode&0o111 != 0 && wanted.Mode&0o111 == 0 {
+		wanted.Mode |= s.Mode & 0o111
+	}
+	moded := there && next != nil && (wanted.Mode != old.Mode || wanted.UID != old.UID || wanted.GID != old.GID)
+	if !moded && same(next, data) {
+		return base.note(Change{}, s.Path), nil
 	}
 	target := s.Path
 	if there {
 		target = old.Path // a link's target
 	}
-	c := Change{Diff: Diff(s.Path, data, next)}
+	c.Diff = Diff(s.Path, data, next)
 	was, is := Absent, Absent
 	if there {
 		was = nodeSum(old)
 	}
-	var wanted host.File
 	if next != nil {
-		mode := s.Mode
-		if mode == 0 {
-			mode = 0o644
-		}
-		wanted = host.File{Mode: mode, Data: next}
-		if there {
-			wanted.Mode, wanted.UID, wanted.GID = old.Mode, old.UID, old.GID
-		}
-		if dead {
-			wanted.Mode |= s.Mode & 0o111
-			c.Diff = LiveDiff("mode "+s.Path, fmt.Sprintf("%04o", old.Mode.Perm()), fmt.Sprintf("%04o", wanted.Mode.Perm())) + c.Diff
-		}
 		is = nodeSum(wanted)
+	}
+	if moded {
+		c.Diff = LiveDiff("mode "+s.Path, owned(old), owned(wanted)) + c.Diff
 	}
 	if next == nil {
 		c.Do = []Op{{Kind: Remove, Path: target, Expect: was}}
@@ -101,7 +115,87 @@ func (s *FileStep) Check(ctx context.Context, h host.Host) (Change, error) {
 		back = Op{Kind: Write, Path: target, File: &orig, Expect: is}
 	}
 	c.Undo = slices.Insert(c.Undo, 0, back)
-	return c, nil
+	return base.note(c, s.Path), nil
+}
+
+// compose makes the edits one after the other.
+func (s *FileStep) compose(old []byte) ([]byte, error) {
+	next := slices.Clone(old)
+	var err error
+	for _, edit := range s.Edits {
+		if next, err = edit(next); err != nil {
+			var refusal *Refusal
+			if errors.As(err, &refusal) {
+				return nil, err
+			}
+			return nil, fmt.Errorf("edit %s: %w", s.Path, err)
+		}
+	}
+	return next, nil
+}
+
+// A base is what a file's edits are made on.
+type base struct {
+	data  []byte
+	owner host.File // mode and owner that the file must have
+	kept  bool      // lines of ours that somebody has changed are left
+}
+
+// base takes out of the file what the edits would not have put there.
+func (s *FileStep) base(h host.Host, now host.File, there bool, data []byte) (base, error) {
+	b := base{data: data, owner: host.File{Mode: s.Mode}}
+	if s.Mode == 0 {
+		b.owner.Mode = 0o644
+	}
+	if there {
+		b.owner = host.File{Mode: now.Mode, UID: now.UID, GID: now.GID}
+	}
+	k, ok := host.As[Keeper](h)
+	if !ok || s.Rules {
+		return b, nil
+	}
+	past, ok := k.Past(now.Path, s.Path)
+	if !ok {
+		return b, nil
+	}
+	fresh, err := s.compose(text(past.Orig))
+	if err != nil {
+		return b, err
+	}
+	b.data, b.kept = Merge(text(past.Wrote), fresh, data)
+	if o, w := past.Orig, past.Wrote; o != nil && (!there || w != nil && sameOwner(*w, now)) {
+		b.owner = host.File{Mode: o.Mode, UID: o.UID, GID: o.GID}
+	}
+	return b, nil
+}
+
+func (b base) note(c Change, path string) Change {
+	if b.kept {
+		c.Notes = append(c.Notes, path+": lines that lvsfleet wrote were edited since, and are left")
+	}
+	return c
+}
+
+// text is the content of a file; nil of none.
+func text(f *host.File) []byte {
+	switch {
+	case f == nil:
+		return nil
+	case f.Data == nil:
+		return []byte{}
+	}
+	return f.Data
+}
+
+func sameOwner(a, b host.File) bool { return a.Mode == b.Mode && a.UID == b.UID && a.GID == b.GID }
+
+// owned is a file's mode, and its owner where it is not root.
+func owned(f host.File) string {
+	s := fmt.Sprintf("%04o", f.Mode.Perm())
+	if f.UID != 0 || f.GID != 0 {
+		s += fmt.Sprintf(" %d:%d", f.UID, f.GID)
+	}
+	return s
 }
 
 // makeFolders adds the making of dir, and of those above it that are not

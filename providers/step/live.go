@@ -15,6 +15,13 @@ type Func struct {
 	Probe func(ctx context.Context, h host.Host) (Change, error)
 }
 
+// A Maker is a host that remembers what lvsfleet has made there, of which
+// something is not wanted any more.
+type Maker interface {
+	// Made gives the IDs of the live steps.
+	Made() []string
+}
+
 // ID is the name.
 func (f Func) ID() string { return f.Name }
 

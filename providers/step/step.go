@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 )
 
 // A Step is one thing on one host that must hold.
@@ -34,6 +35,11 @@ type Change struct {
 	// still to come will have the setting by itself.
 	Was  string `json:"was,omitempty"`
 	Want string `json:"want,omitempty"`
+	// Before are the services of the IPVS table that it concerns, as they were.
+	Before []ipvs.Service `json:"before,omitempty"`
+	// Rules: the file is one of IPVS rules, which is compared as a table and
+	// never as text.
+	Rules bool `json:"rules,omitempty"`
 	// Notes are what was seen and left alone, a sentence each. A Change with
 	// nothing but notes holds.
 	Notes []string `json:"notes,omitempty"`

@@ -24,6 +24,12 @@ func TableChange(have []ipvs.Service, edits []ipvs.Edit) Change {
 			order = append(order, e.Service.Key)
 		}
 	}
+	var was []ipvs.Service
+	for _, s := range have {
+		if concerned[s.Key] {
+			was = append(was, s)
+		}
+	}
 	text := func(services []ipvs.Service) map[ipvs.Key][]byte {
 		m := make(map[ipvs.Key][]byte, len(order))
 		for _, s := range services {
@@ -33,13 +39,13 @@ func TableChange(have []ipvs.Service, edits []ipvs.Edit) Change {
 		}
 		return m
 	}
-	before, after := text(have), text(ipvs.After(have, edits))
-	was, want := sha256.New(), sha256.New()
+	before, after := text(was), text(ipvs.After(have, edits))
+	wasSum, wantSum := sha256.New(), sha256.New()
 	var b strings.Builder
 	for _, k := range order {
 		b.WriteString(Diff("ipvs "+k.String(), before[k], after[k]))
-		was.Write(before[k])
-		want.Write(after[k])
+		wasSum.Write(before[k])
+		wantSum.Write(after[k])
 	}
 	// The rules of a large director are no short text.
 	short := func(n int, h hash.Hash) string {
@@ -50,8 +56,9 @@ func TableChange(have []ipvs.Service, edits []ipvs.Edit) Change {
 	}
 	return Change{
 		Diff: b.String(),
-		Was:  short(len(before), was), Want: short(len(after), want),
-		Do:   []Op{{Kind: IPVS, Edits: edits}},
-		Undo: []Op{{Kind: IPVS, Edits: ipvs.Inverse(have, edits)}},
+		Was:  short(len(before), wasSum), Want: short(len(after), wantSum),
+		Before: was,
+		Do:     []Op{{Kind: IPVS, Edits: edits}},
+		Undo:   []Op{{Kind: IPVS, Edits: ipvs.Inverse(have, edits)}},
 	}
 }

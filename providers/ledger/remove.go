@@ -1,0 +1,191 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/lvsfleet/lvsfleet/providers/director"
+	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/step"
+)
+
+// Complete adds to the plan p the removal of what the ledger has beyond it,
+// and names the steps that it added. What was made last goes first, so that a
+// virtual address is gone before the silence about it; what waits for others
+// to be gone comes behind the plan's own steps, and forwarding, which others
+// may be reached by, last.
+//
+// With boots false nothing is done about the next boot.
+func (l Ledger) Complete(p step.Plan, boots bool) (step.Plan, map[string]bool) {
+	gone := map[string]bool{}
+	has := func(list []step.Step, id string) bool {
+		return slices.ContainsFunc(list, func(s step.Step) bool { return s.ID() == id })
+	}
+	var made, waiting, forwarding []step.Made
+	for _, s := range l.Live {
+		if has(p.Live, s.ID) {
+			continue
+		}
+		gone[s.ID] = true
+		to := &made
+		switch {
+		case forwards(s.ID):
+			to = &forwarding
+		case s.waits():
+			to = &waiting
+		}
+		for _, r := range s.Records {
+			*to = append(*to, step.Made{Step: s.ID, Change: step.Change{Was: r.Was, Want: r.Want, Do: r.Do, Undo: r.Undo}})
+		}
+	}
+	back := step.Reversals(slices.Concat(forwarding, waiting, made))
+	n := len(step.Reversals(made))
+	first, last := back[:n:n], back[n:]
+	if len(l.IPVS) > 0 && !has(p.Live, director.TableStep) {
+		gone[director.TableStep] = true
+		first = slices.Insert(first, 0, director.Leave(l.Taken()))
+	}
+	p.Live = slices.Concat(first, p.Live, last)
+
+	if !boots {
+		return p, gone
+	}
+	var boot, folders []step.Step
+	var goes []string // paths
+	for _, f := range slices.Backward(l.Files) {
+		switch {
+		case f.Wrote.folder():
+			if used := func(s step.Step) bool { return within(f.Path, pathOf(s.ID())) }; !slices.ContainsFunc(p.Boot, used) {
+				folders = append(folders, folder{f.Path, f.Wrote.file(), &goes})
+				goes = append(goes, f.Path)
+			}
+		case has(p.Boot, f.Step):
+		case f.Rules:
+			boot = append(boot, rules{f, l})
+			goes = append(goes, f.Path)
+		case f.Wrote.symlink(), f.Orig.symlink():
+			target := ""
+			if f.Orig != nil {
+				target = string(f.Orig.Data)
+			}
+			boot = append(boot, link{&step.LinkStep{Path: f.Path, Target: target}, f})
+			goes = append(goes, f.Path)
+		default:
+			boot = append(boot, &step.FileStep{Path: f.Path})
+			goes = append(goes, f.Path)
+		}
+	}
+	slices.SortStableFunc(folders, func(a, b step.Step) int { return strings.Compare(b.ID(), a.ID()) }) // the inner ones first
+	for _, s := range slices.Concat(boot, folders) {
+		gone[s.ID()] = true
+	}
+	p.Boot = slices.Concat(boot, p.Boot, folders)
+	return p, gone
+}
+
+// pathOf is the path in the name of a boot step.
+func pathOf(id string) string {
+	_, p, _ := strings.Cut(id, ":")
+	return p
+}
+
+// forwards says whether a live step switches forwarding.
+func forwards(id string) bool {
+	return strings.HasSuffix(id, ".ip_forward") || strings.HasSuffix(id, ".forwarding")
+}
+
+// waits says whether something else must be gone before the step can be taken
+// back.
+func (s Step) waits() bool {
+	guards := func(o step.Op) bool { return slices.ContainsFunc(o.If, func(c step.Cond) bool { return c.Guard }) }
+	return slices.ContainsFunc(s.Records, func(r Record) bool { return slices.ContainsFunc(r.Undo, guards) })
+}
+
+// A folder that lvsfleet made goes when nothing is left in it but what goes
+// with it.
+type folder struct {
+	path string
+	made *host.File
+	goes *[]string
+}
+
+// ID is "folder:" and the path.
+func (f folder) ID() string { return "folder:" + f.path }
+
+// Check looks into it.
+func (f folder) Check(ctx context.Context, h host.Host) (step.Change, error) {
+	entries, err := h.ReadDir(ctx, f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return step.Change{}, nil
+	}
+	if err != nil {
+		return step.Change{}, fmt.Errorf("list %s: %w", f.path, err)
+	}
+	for _, e := range entries {
+		if p := path.Join(f.path, e.Name); !slices.Contains(*f.goes, p) && !host.IsTemp(e.Name) {
+			return step.Change{Notes: []string{fmt.Sprintf("%s was made by lvsfleet, and is left as %s is in it", f.path, e.Name)}}, nil
+		}
+	}
+	return step.Change{
+		Diff: step.Diff(f.path, []byte("a folder\n"), nil),
+		Do:   []step.Op{{Kind: step.Remove, Path: f.path, File: f.made}},
+		Undo: []step.Op{{Kind: step.Write, Path: f.path, File: f.made, Expect: step.Absent}},
+	}, nil
+}
+
+// A link is given back where it is still what was made of it.
+type link struct {
+	*step.LinkStep
+	was File
+}
+
+// Check compares what is there with what was put there.
+func (l link) Check(ctx context.Context, h host.Host) (step.Change, error) {
+	now, err := step.Lstat(ctx, h, l.Path)
+	there := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return step.Change{}, fmt.Errorf("look at %s: %w", l.Path, err)
+	}
+	is := func(n *Node) bool {
+		if n == nil || !there {
+			return n == nil && !there
+		}
+		return now.Mode&fs.ModeSymlink != 0 && string(now.Data) == string(n.Data)
+	}
+	switch {
+	case is(l.was.Orig):
+		return step.Change{}, nil
+	case !is(l.was.Wrote):
+		return step.Change{Notes: []string{l.Path + " was changed since lvsfleet made it, and is left"}}, nil
+	}
+	return l.LinkStep.Check(ctx, h)
+}
+
+// rules is a table of rules that is given back.
+type rules struct {
+	was File
+	l   Ledger
+}
+
+// ID is that of the file.
+func (r rules) ID() string { return r.was.Step }
+
+// Check compares the file.
+func (r rules) Check(ctx context.Context, h host.Host) (step.Change, error) {
+	f, err := h.ReadFile(ctx, r.was.Path)
+	now := &f
+	if errors.Is(err, fs.ErrNotExist) {
+		now = nil
+	} else if err != nil {
+		return step.Change{}, fmt.Errorf("read %s: %w", r.was.Path, err)
+	}
+	s := step.FileStep{Path: r.was.Path, Rules: true, Edits: []step.Edit{func([]byte) ([]byte, error) {
+		return content(r.l.orig(r.was, now)), nil
+	}}}
+	return s.Check(ctx, h)
+}
