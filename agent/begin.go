@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/lvsfleet/lvsfleet/agent/journal"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/ledger"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -65,7 +67,7 @@ func (e *Engine) begin(ctx context.Context, tx Transaction, progress func(Event)
 	}
 	t := &open{Transaction: tx, report: report, plan: plan}
 	if Differs(report) {
-		if t.journal, err = e.stage(ctx, tx, report, emit); err != nil {
+		if err = e.stage(ctx, t, emit); err != nil {
 			undoCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 			defer cancel()
 			if undo := e.settleRun(undoCtx, tx.Run, progress); undo != nil {
@@ -78,35 +80,60 @@ func (e *Engine) begin(ctx context.Context, tx Transaction, progress func(Event)
 	return report, nil
 }
 
-// stage opens the journal and writes every file beside its target.
-func (e *Engine) stage(ctx context.Context, tx Transaction, r Report, emit func(string, string, error)) (*journal.Journal, error) {
+// stage opens the journal of t and writes every file beside its target.
+func (e *Engine) stage(ctx context.Context, t *open, emit func(string, string, error)) error {
 	store, err := e.store(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	desired, err := json.Marshal(tx.Desired)
+	if t.book, err = e.readBook(ctx, e.Host); err != nil {
+		return err
+	}
+	desired, err := json.Marshal(t.Desired)
 	if err != nil {
-		return nil, fmt.Errorf("encode what the host must be: %w", err)
+		return fmt.Errorf("encode what the host must be: %w", err)
 	}
-	items := r.changes(Boot)
 	mark, err := journal.MarkBoot(ctx, e.Host)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	head := journal.Header{Run: tx.Run, Who: tx.Who, Boot: mark, Desired: desired, Stage: string(tx.Stage), Undoes: tx.Undoes}
-	if tx.Reverts != nil {
-		if head.Reverts, err = json.Marshal(tx.Reverts); err != nil {
-			return nil, fmt.Errorf("encode what is to be taken back: %w", err)
+	head := journal.Header{Run: t.Run, Who: t.Who, Boot: mark, Desired: desired, Stage: string(t.Stage), Undoes: t.Undoes}
+	if t.Reverts != nil {
+		if head.Reverts, err = json.Marshal(t.Reverts); err != nil {
+			return fmt.Errorf("encode what is to be taken back: %w", err)
 		}
 	}
 	j, err := store.Create(ctx, head)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := e.stageFiles(ctx, j, items, emit); err != nil {
-		return j, err
+	t.journal = j
+	return e.stageMore(ctx, t, emit)
+}
+
+// stageMore stages what t adds to its journal, the ledger first: what is not
+// in it lvsfleet would never find again.
+func (e *Engine) stageMore(ctx context.Context, t *open, emit func(string, string, error)) error {
+	store, err := e.store(ctx)
+	if err != nil {
+		return err
 	}
-	return j, saveScripts(ctx, j, r)
+	items := t.report.changes(Boot)
+	// What takes a run back has the ledger's own way back among its steps, and
+	// what is drained for it is nothing new.
+	if t.Undoes == "" {
+		next, change, err := t.book.next(ledger.Path(store.Root), t.Desired, t.report)
+		if err != nil {
+			return err
+		}
+		if t.book = next; !change.Holds() {
+			items = slices.Insert(items, 0, Item{Step: ledgerStep, Layer: Boot, Change: change})
+		}
+	}
+	if err := e.stageFiles(ctx, t.journal, items, emit); err != nil {
+		return err
+	}
+	return saveScripts(ctx, t.journal, t.report)
 }
 
 // saveScripts writes what a person, or a guard without an agent, undoes by:

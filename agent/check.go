@@ -66,17 +66,19 @@ func (e *Engine) state(ctx context.Context, r *Report) error {
 // check plans and checks every step of the layers, which are in the order of
 // the plan.
 func (e *Engine) check(ctx context.Context, want inventory.Desired, layers ...Layer) (Report, step.Plan, error) {
-	cache := host.NewCache(e.Host)
-	plan, id, err := e.Plan(ctx, cache, want)
+	var r Report
+	plan, on, gone, err := e.planWhole(ctx, host.NewCache(e.Host), want, &r)
 	if err != nil {
 		return Report{}, step.Plan{}, fmt.Errorf("plan: %w", err)
 	}
-	e.id = id
-	return e.checkSteps(ctx, cache, Report{Identity: id, Notes: plan.Notes}, plan, layers...)
+	e.id = r.Identity
+	r.Notes = plan.Notes
+	return e.checkSteps(ctx, on, r, plan, gone, layers...)
 }
 
-// checkSteps fills the report in with every step of the layers.
-func (e *Engine) checkSteps(ctx context.Context, h host.Host, r Report, plan step.Plan, layers ...Layer) (Report, step.Plan, error) {
+// checkSteps fills the report in with every step of the layers; those of gone
+// are about what is not wanted any more.
+func (e *Engine) checkSteps(ctx context.Context, h host.Host, r Report, plan step.Plan, gone map[string]bool, layers ...Layer) (Report, step.Plan, error) {
 	steps := make([]step.Step, 0, len(plan.Live)+len(plan.Boot))
 	for _, l := range layers {
 		part := plan.Live
@@ -85,7 +87,7 @@ func (e *Engine) checkSteps(ctx context.Context, h host.Host, r Report, plan ste
 		}
 		for _, s := range part {
 			steps = append(steps, s)
-			r.Items = append(r.Items, Item{Step: s.ID(), Layer: l})
+			r.Items = append(r.Items, Item{Step: s.ID(), Layer: l, Gone: gone[s.ID()]})
 		}
 	}
 	errs := make([]error, len(steps))

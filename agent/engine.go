@@ -73,6 +73,7 @@ type open struct {
 	report  Report
 	plan    step.Plan
 	journal *journal.Journal // nil: nothing to do
+	book    book             // the ledger as it will be
 	applied bool
 }
 

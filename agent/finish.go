@@ -214,6 +214,9 @@ func (e *Engine) rename(ctx context.Context, j *journal.Journal, mine func(conte
 		}
 	}
 	if len(left.Left) > 0 {
+		if err := e.leaveOut(ctx, j, left.Left); err != nil {
+			return &StepError{Phase: "commit", Step: ledgerStep, Err: err}
+		}
 		_ = j.Note(ctx, left.Error()) // best effort: the next check finds it anyway
 	}
 	if err := j.Settle(ctx); err != nil {

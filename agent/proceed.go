@@ -34,22 +34,18 @@ func (e *Engine) more(ctx context.Context, tx Transaction, emit func(string, str
 	if tx.Approved != "" && Fingerprint(report) != tx.Approved {
 		return Report{}, ErrNotApproved
 	}
-	t := &open{Transaction: tx, report: report, plan: plan, journal: e.tx.journal}
+	t := &open{Transaction: tx, report: report, plan: plan, journal: e.tx.journal, book: e.tx.book}
 	switch {
 	case !Differs(report):
 		t.applied = true
 	case t.journal == nil:
 		// What it continues had nothing to do, and so no journal.
-		if t.journal, err = e.stage(ctx, tx, report, emit); err != nil {
-			return Report{}, err
-		}
+		err = e.stage(ctx, t, emit)
 	default:
-		if err := e.stageFiles(ctx, t.journal, report.changes(Boot), emit); err != nil {
-			return Report{}, err
-		}
-		if err := saveScripts(ctx, t.journal, report); err != nil {
-			return Report{}, err
-		}
+		err = e.stageMore(ctx, t, emit)
+	}
+	if err != nil {
+		return Report{}, err
 	}
 	e.tx = t
 	return report, nil

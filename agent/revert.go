@@ -87,7 +87,7 @@ func (e *Engine) look(ctx context.Context, tx Transaction, layers ...Layer) (Rep
 		return Report{}, step.Plan{}, fmt.Errorf("plan: %w", err)
 	}
 	r := Report{Identity: e.id, Notes: plan.Notes}
-	return e.checkSteps(ctx, cache, r, plan, layers...)
+	return e.checkSteps(ctx, cache, r, plan, nil, layers...)
 }
 
 // planBack makes the plan that takes the run back: the mirror of what its
@@ -144,7 +144,11 @@ func (e *Engine) planBack(ctx context.Context, h host.Host, tx Transaction) (ste
 					live = append(live, made(r))
 				}
 			case back.Part != Machine:
-				live = append(live, left.spare(made(r))...)
+				m := made(r)
+				if own {
+					m = staying(m)
+				}
+				live = append(live, left.spare(m)...)
 			}
 		}
 		for _, r := range j.Files() {
@@ -156,8 +160,11 @@ func (e *Engine) planBack(ctx context.Context, h host.Host, tx Transaction) (ste
 	}
 	plan := step.Plan{Live: step.Reversals(live), Boot: step.Reversals(boot)}
 	for i, s := range plan.Boot {
-		if s.ID() == rules && len(back.Hold) > 0 {
+		switch {
+		case s.ID() == rules && len(back.Hold) > 0:
 			plan.Boot[i] = withoutHeld{s, back.Hold}
+		case s.ID() == ledgerStep:
+			plan.Boot[i] = ownBook{s}
 		}
 	}
 	return plan, nil
@@ -239,6 +246,28 @@ func (p heldPlaces) spare(m step.Made) []step.Made {
 		return nil
 	}
 	return []step.Made{m}
+}
+
+// staying gives the change of the table by an earlier attempt so that services
+// which it has made again stay: they are to be there in the end, and what this
+// attempt adds to them must not be in the way.
+func staying(m step.Made) step.Made {
+	undo := slices.Clone(m.Change.Undo)
+	for i := range undo {
+		undo[i].Edits = slices.DeleteFunc(slices.Clone(undo[i].Edits), func(e ipvs.Edit) bool { return e.Verb == ipvs.DeleteService })
+	}
+	m.Change.Undo = undo
+	return m
+}
+
+// ownBook is the way back of the ledger, which is nothing for people to read.
+type ownBook struct{ step.Step }
+
+// Check has no diff.
+func (o ownBook) Check(ctx context.Context, h host.Host) (step.Change, error) {
+	c, err := o.Step.Check(ctx, h)
+	c.Diff = ""
+	return c, err
 }
 
 // withoutHeld is the way back of the rules file, but for entries that must not

@@ -39,7 +39,8 @@ func TestARunIsTakenBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !agent.Differs(r) || len(r.Items) != 9 || r.Items[0].Step != "sysctl:c" || r.Items[8].Step != "file:/etc/one.conf" {
+		// The last is the ledger.
+		if !agent.Differs(r) || len(r.Items) != 10 || r.Items[0].Step != "sysctl:c" || r.Items[8].Step != "file:/etc/one.conf" {
 			t.Errorf("report: %+v", r)
 		}
 		if settings := !r.Items[0].Change.Holds(); settings == boot {
@@ -96,7 +97,7 @@ func TestTakingARunBackIsItselfUndone(t *testing.T) {
 		t.Error(diff)
 	}
 	// What was not committed has not taken it back.
-	if r, err := checkRevert(t, m, "r1"); err != nil || len(r.Items) != 9 || !agent.Differs(r) {
+	if r, err := checkRevert(t, m, "r1"); err != nil || len(r.Items) != 10 || !agent.Differs(r) {
 		t.Errorf("%+v %v", r, err)
 	}
 	if err := e.Close(); err != nil {

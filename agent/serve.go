@@ -208,6 +208,8 @@ func (c *conversation) answer(ctx context.Context, req request) {
 		err = c.engine.Finish(ctx, req.Run, req.Commit, progress)
 	case req.Method == methodTable:
 		res.Table, err = c.engine.Table(ctx, req.Services...)
+	case req.Method == methodClean:
+		err = c.engine.Clean(ctx, req.KeepHistory)
 	case req.Method == methodVerify && req.Verify != nil:
 		res.Results, err = c.engine.Verify(ctx, *req.Verify)
 	default:

@@ -76,6 +76,9 @@ type Report struct {
 	Identity host.Identity `json:"identity"`
 	Items    []Item        `json:"items"`           // every step, live first, in plan order
 	Notes    []string      `json:"notes,omitempty"` // the plan's warnings and state
+	// Removes: what lvsfleet once made here, and is not wanted any more, has a
+	// part in it.
+	Removes bool `json:"removes,omitempty"`
 	// Settled says what an interrupted run had left here and what was made
 	// of it; "" nothing.
 	Settled string `json:"settled,omitempty"`
@@ -91,6 +94,8 @@ type Item struct {
 	Step   string      `json:"step"`
 	Layer  Layer       `json:"layer"`
 	Change step.Change `json:"change"`
+	// Gone: the step is about what is not wanted any more.
+	Gone bool `json:"gone,omitempty"`
 }
 
 // A Layer says which of the two truths a step is about.

@@ -165,6 +165,7 @@ const (
 	methodFinish = "finish"
 	methodVerify = "verify"
 	methodTable  = "table"
+	methodClean  = "clean"
 	methodWord   = "word"   // the answer to a nonce: the run makes progress
 	methodCancel = "cancel" // the request of the same ID is no longer wanted
 	methodClose  = "close"  // end what runs and what is open, answer, and go
@@ -180,6 +181,8 @@ type request struct {
 	Commit  bool               `json:"commit,omitempty"`  // finish
 	Verify  *Verification      `json:"verify,omitempty"`  // verify
 	Nonce   string             `json:"nonce,omitempty"`   // word
+	// KeepHistory is of clean.
+	KeepHistory bool `json:"keep_history,omitempty"`
 	// Services are those that a table is asked for; none: all.
 	Services []ipvs.Key `json:"services,omitempty"`
 }

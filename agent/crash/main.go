@@ -106,10 +106,16 @@ func matrix(out io.Writer, stride int, sites ...string) (failed int, err error) 
 	if err != nil {
 		return 0, err
 	}
+	for _, s := range hosts[:len(hosts):len(hosts)] {
+		hosts = append(hosts, s.removed())
+	}
 	var all []trial
 	for _, s := range hosts {
 		for _, k := range []kind{byAgent, byShell} {
 			for _, back := range []bool{false, true} {
+				if back && s.made != nil {
+					continue // who has been left remembers nothing to take back
+				}
 				n := stride
 				if k == byShell {
 					n *= 4 // each takes as long as many of the others

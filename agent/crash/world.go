@@ -21,14 +21,28 @@ type subject struct {
 	site string
 	host inventory.Host
 	want inventory.Desired
+	// made is what lvsfleet has made of the host before; nil: nothing. back: the
+	// transaction takes the run back that has made it what is wanted.
+	made *inventory.Desired
 	back bool
 }
 
 func (s subject) String() string {
-	if s.back {
-		return s.site + "/" + s.host.Name + ", taken back,"
+	name := s.site + "/" + s.host.Name
+	if s.made != nil {
+		name += ", removed,"
 	}
-	return s.site + "/" + s.host.Name
+	if s.back {
+		name += " taken back,"
+	}
+	return name
+}
+
+// removed is the host that lvsfleet leaves again.
+func (s subject) removed() subject {
+	made := s.want
+	s.made, s.want = &made, made.Removed()
+	return s
 }
 
 // taken is the run that is taken back.
@@ -61,30 +75,37 @@ func subjects(paths ...string) ([]subject, error) {
 		}
 		desired := r.Site.Desired()
 		for _, h := range r.Site.Hosts {
-			all = append(all, subject{site: filepath.Base(filepath.Dir(p)), host: *h, want: desired[h.Name]})
+			s := subject{site: filepath.Base(filepath.Dir(p)), host: *h, want: desired[h.Name]}
+			s.want.Whole = true
+			all = append(all, s)
 		}
 	}
 	return all, nil
 }
 
 // machine is the host before the transaction: before lvsfleet comes, or with
-// the run that is to be taken back.
+// what it has made, or the run that is to be taken back.
 func (s subject) machine() *sim.Machine {
 	m := lab.Offline(s.host, nil)
-	if !s.back {
-		return m
+	makeSo := func(tx agent.Transaction) {
+		p := m.NewSession()
+		defer p.End()
+		e := &agent.Engine{Host: p, Plan: providers.Plan}
+		ctx := context.Background()
+		_, err := e.Begin(ctx, tx, nil)
+		if err == nil {
+			err = errors.Join(e.Apply(ctx, nil), e.Finish(ctx, tx.Run, true, nil), e.Close())
+		}
+		if err != nil {
+			panic(fmt.Sprintf("%s: %v", s, err)) // nothing was in its way
+		}
 	}
-	p := m.NewSession()
-	defer p.End()
-	s.back = false
-	e := &agent.Engine{Host: p, Plan: providers.Plan}
-	ctx := context.Background()
-	_, err := e.Begin(ctx, s.transaction(taken), nil)
-	if err == nil {
-		err = errors.Join(e.Apply(ctx, nil), e.Finish(ctx, taken, true, nil), e.Close())
+	if s.made != nil {
+		makeSo(agent.Transaction{Run: "q0", Who: "op@controller", Desired: *s.made})
 	}
-	if err != nil {
-		panic(fmt.Sprintf("%s: %v", s, err)) // nothing was in its way
+	if s.back {
+		s.back = false
+		makeSo(s.transaction(taken))
 	}
 	return m
 }

@@ -54,7 +54,10 @@ type Store struct {
 }
 
 func (s Store) open() string    { return path.Join(s.Root, "journal") }
-func (s Store) history() string { return path.Join(s.Root, "history") }
+func (s Store) history() string { return path.Join(s.Root, HistoryName) }
+
+// HistoryName is the folder of settled journals in a Store's Root.
+const HistoryName = "history"
 
 // ValidRun says whether run can name a transaction: letters, digits and "-",
 // at most 64.

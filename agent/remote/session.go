@@ -226,6 +226,23 @@ func (s *session) Table(ctx context.Context, services ...ipvs.Key) ([]agent.Entr
 	})
 }
 
+var _ agent.Cleaner = (*session)(nil)
+
+// Clean takes away what lvsfleet keeps on the host, the agent with it.
+func (s *session) Clean(ctx context.Context, keepHistory bool) error {
+	_, err := with(ctx, s, func(in agent.Session) (struct{}, error) {
+		c, ok := in.(agent.Cleaner)
+		if !ok {
+			return struct{}{}, fmt.Errorf("%s: this session cannot clean up", s.t.Name)
+		}
+		return struct{}{}, c.Clean(ctx, keepHistory)
+	})
+	if err == nil && s.d.Memory != nil && s.d.Memory.AgentOf(s.t.Name) != "" {
+		s.d.Memory.SetAgentOf(s.t.Name, "")
+	}
+	return err
+}
+
 // CheckRevert looks at the way back from a run (agent.Reverter).
 func (s *session) CheckRevert(ctx context.Context, run string) (agent.Report, error) {
 	return with(ctx, s, func(in agent.Session) (agent.Report, error) {

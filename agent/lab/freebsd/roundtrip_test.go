@@ -32,16 +32,26 @@ func TestConvergeSurvivesReboot(t *testing.T) {
 		{Local: addr("192.168.0.170"), Remote: addr("192.168.10.100"), VIPs: []netip.Addr{addr("192.168.10.200"), addr("192.168.10.201")}},
 		{Local: addr("192.168.0.170"), Remote: addr("192.168.10.101"), VIPs: []netip.Addr{addr("192.168.10.200")}},
 	}
+	several := base("192.168.0.252")
+	for _, a := range []string{"192.168.0.200", "192.168.0.201", "192.168.0.202"} {
+		several.VIPs = append(several.VIPs, inventory.VIP{Addr: addr(a), Method: inventory.DR, Device: "em0", OnLAN: true})
+	}
+	several.Tunnels = []inventory.PlainEnd{
+		{Name: "a", Peer: "x", Inside: addr("10.0.0.1"), FarInside: addr("10.0.0.2"), Local: addr("192.168.0.170"), Remote: addr("192.168.0.180")},
+		{Name: "b", Peer: "y", Inside: addr("10.0.1.1"), FarInside: addr("10.0.1.2"), Local: addr("192.168.0.170"), Remote: addr("192.168.0.160")},
+	}
 	for _, release := range []string{"5.4-RELEASE", "10.0-RELEASE", "13.2-RELEASE", "14.3-RELEASE"} {
-		for name, d := range map[string]inventory.Desired{"nat": nat, "dr": dr, "tun": tun} {
+		for name, d := range map[string]inventory.Desired{"nat": nat, "dr": dr, "tun": tun, "several": several} {
 			t.Run(release+" "+name, func(t *testing.T) {
-				labtest.Case{
+				c := labtest.Case{
 					Machine: func() *sim.Machine {
 						return New(sim.Spec{Name: "rs170", OS: inventory.FreeBSD, Release: release, Interfaces: card})
 					},
 					Desired: d, State: state,
 					Show: "cat /etc/rc.conf\nifconfig -a\nnetstat -rn",
-				}.Survives(t)
+				}
+				c.Survives(t)
+				c.GivesBack(t)
 			})
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 )
 
 // network is what matters of the live state: addresses with their labels,
@@ -151,11 +152,90 @@ func TestConvergeSurvivesReboot(t *testing.T) {
 		for name, d := range wanted() {
 			t.Run(era+" "+name, func(t *testing.T) {
 				own := d.Interfaces[0].Addresses[0].String()
-				labtest.Case{
+				c := labtest.Case{
 					Machine: func() *sim.Machine { return machine(era, own) }, Desired: d, State: state, Network: network,
 					Show: "cat /var/log/boot.log\nip -o addr\nip route\nlsmod\nipvsadm -Sn",
-				}.Survives(t)
+				}
+				c.Survives(t)
+				c.GivesBack(t)
 			})
 		}
+	}
+}
+
+// Numbers move up where what had one before goes.
+func TestSeveralAreGivenBack(t *testing.T) {
+	vip := func(a string, m inventory.Method) inventory.VIP {
+		return inventory.VIP{Addr: addr(a), Method: m, Device: "eth0", OnLAN: m == inventory.DR, Peer: addr("192.0.0.8")}
+	}
+	end := func(name, peer, in, far, remote string) inventory.PlainEnd {
+		return inventory.PlainEnd{Name: name, Peer: peer, Inside: addr(in), FarInside: addr(far), Local: addr("192.168.0.160"), Remote: addr(remote)}
+	}
+	yes := true
+	base := inventory.Desired{Host: "rs160", OS: inventory.Linux, Address: "192.168.0.160", Interfaces: eth0("192.168.0.160/24")}
+	dr, tun, lb := base, base, base
+	dr.VIPs = []inventory.VIP{vip("192.168.0.200", inventory.DR), vip("192.168.0.201", inventory.DR), vip("192.168.0.202", inventory.DR)}
+	dr.Tunnels = []inventory.PlainEnd{end("a", "x", "10.0.0.1", "10.0.0.2", "192.168.0.170"), end("b", "y", "10.0.1.1", "10.0.1.2", "192.168.0.180")}
+	tun.VIPs = []inventory.VIP{vip("192.168.10.200", inventory.TUN), vip("192.168.10.201", inventory.TUN)}
+	tun.Decaps = []inventory.Decap{{Local: addr("192.168.0.160"), Remote: addr("192.168.10.100"), VIPs: []netip.Addr{addr("192.168.10.200"), addr("192.168.10.201")}}}
+	lb.IPForward4 = &yes
+	lb.Director = &inventory.Director{
+		VIPs: []inventory.DirectorVIP{{Addr: addr("192.168.0.200"), Device: "eth0"}, {Addr: addr("192.168.0.201"), Device: "eth0"}},
+		Services: append(service(inventory.DR, "192.168.0.200", "192.168.0.161", "192.168.0.170"),
+			service(inventory.NAT, "192.168.0.201", "192.168.0.161", "192.168.0.170")...),
+		Schedulers: []string{"wlc"}, OneArmed: []string{"eth0"},
+	}
+	lb.Gateways = []netip.Addr{addr("192.168.0.251")}
+	for era := range releases {
+		for name, d := range map[string]inventory.Desired{"dr": dr, "tun": tun, "director": lb} {
+			t.Run(era+" "+name, func(t *testing.T) {
+				labtest.Case{Machine: func() *sim.Machine { return machine(era, "192.168.0.160/24") }, Desired: d, State: state}.GivesBack(t)
+			})
+		}
+	}
+}
+
+// A service that somebody else had made is given back as it was, also where the
+// rules were saved over since; others' are never touched.
+func TestAServiceThatWasTakenOverIsGivenBack(t *testing.T) {
+	const theirs = `# by hand
+-A -t 192.168.0.200:80 -s rr -p 60
+-a -t 192.168.0.200:80 -r 192.168.0.199:80 -g -w 7
+-A -u 192.168.0.200:53 -s wlc
+-a -u 192.168.0.200:53 -r 192.168.0.160:53 -g -w 1
+`
+	d := wanted()["dr director"]
+	for era := range releases {
+		t.Run(era, func(t *testing.T) {
+			rules := "/etc/sysconfig/ipvsadm"
+			labtest.Case{
+				Desired: d, State: state,
+				Machine: func() *sim.Machine {
+					m := machine(era, "192.168.0.254/24")
+					m.Locked(func() {
+						m.FS.Put(rules, 0o640, theirs)
+						services, err := ipvs.ParseRules([]byte(theirs))
+						if err != nil {
+							t.Fatal(err)
+						}
+						for _, name := range []string{"ip_vs", "ip_vs_rr", "ip_vs_wlc"} {
+							m.Net.Modules[name] = true
+						}
+						m.Net.IPVS = ipvs.Sorted(services)
+						// It is loaded at boot.
+						if _, err := m.FS.Stat("/etc/systemd/system", true); err == nil {
+							m.FS.Link("/etc/systemd/system/multi-user.target.wants/ipvsadm.service", "/usr/lib/systemd/system/ipvsadm.service")
+							return
+						}
+						for level := 2; level <= 5; level++ {
+							dir := fmt.Sprintf("/etc/rc.d/rc%d.d/", level)
+							m.FS.Remove(dir + "K92ipvsadm")
+							m.FS.Link(dir+"S11ipvsadm", "../init.d/ipvsadm")
+						}
+					})
+					return m
+				},
+			}.GivesBack(t)
+		})
 	}
 }

@@ -60,9 +60,34 @@ func TestConvergeSurvivesReboot(t *testing.T) {
 		for name, d := range wanted() {
 			t.Run(era+" "+name, func(t *testing.T) {
 				own := d.Interfaces[0].Addresses[0].String()
-				labtest.Case{
+				c := labtest.Case{
 					Machine: func() *sim.Machine { return machine(era, own) }, Desired: d, State: state, Show: "cat /var/log/boot.log\nifconfig -a\nnetstat -rn",
-				}.Survives(t)
+				}
+				c.Survives(t)
+				c.GivesBack(t)
+			})
+		}
+	}
+}
+
+// Numbers move up where what had one before goes.
+func TestSeveralAreGivenBack(t *testing.T) {
+	vip := func(a string, m inventory.Method) inventory.VIP {
+		return inventory.VIP{Addr: addr(a), Method: m, Device: "pcn0", OnLAN: m == inventory.DR, Peer: addr("192.168.10.99")}
+	}
+	base := inventory.Desired{Host: "rs180", OS: inventory.Solaris, Address: "192.168.0.180", Interfaces: pcn0("192.168.0.180/24")}
+	dr, tun := base, base
+	dr.VIPs = []inventory.VIP{vip("192.168.0.200", inventory.DR), vip("192.168.0.201", inventory.DR), vip("192.168.0.202", inventory.DR)}
+	dr.Tunnels = []inventory.PlainEnd{
+		{Name: "a", Peer: "x", Inside: addr("10.0.0.1"), FarInside: addr("10.0.0.2"), Local: addr("192.168.0.180"), Remote: addr("192.168.0.170")},
+		{Name: "b", Peer: "y", Inside: addr("10.0.1.1"), FarInside: addr("10.0.1.2"), Local: addr("192.168.0.180"), Remote: addr("192.168.0.160")},
+	}
+	tun.VIPs = []inventory.VIP{vip("192.168.10.200", inventory.TUN), vip("192.168.10.201", inventory.TUN)}
+	tun.Decaps = []inventory.Decap{{Local: addr("192.168.0.180"), Remote: addr("192.168.10.100"), VIPs: []netip.Addr{addr("192.168.10.200"), addr("192.168.10.201")}}}
+	for _, era := range []string{"solaris10", "illumos"} {
+		for name, d := range map[string]inventory.Desired{"dr": dr, "tun": tun} {
+			t.Run(era+" "+name, func(t *testing.T) {
+				labtest.Case{Machine: func() *sim.Machine { return machine(era, "192.168.0.180/24") }, Desired: d, State: state}.GivesBack(t)
 			})
 		}
 	}

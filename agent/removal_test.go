@@ -1,0 +1,192 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/step"
+)
+
+// planFor makes steps of the parts of a Desired that are easily named: a
+// gateway gives "a", and lines to files that it shares.
+func planFor(_ context.Context, h host.Host, want inventory.Desired) (step.Plan, host.Identity, error) {
+	id, err := host.Identify(context.Background(), h)
+	var p step.Plan
+	if want.Bare || err != nil {
+		return p, id, err
+	}
+	line := func(text string) step.Edit {
+		return func(old []byte) ([]byte, error) {
+			if strings.Contains("\n"+string(old), "\n"+text+"\n") {
+				return old, nil
+			}
+			return append(slices.Clip(old), text+"\n"...), nil
+		}
+	}
+	shared := &step.FileStep{Path: "/etc/one.conf"}
+	if want.IPForward4 != nil {
+		p.Live = append(p.Live, step.Sysctl{Key: "a", Value: "1"})
+		shared.Edits = append(shared.Edits, line("forward"))
+		p.Boot = append(p.Boot, &step.LinkStep{Path: "/etc/rc.d/S10new", Target: "../new"})
+	}
+	if want.IPForward6 != nil {
+		p.Live = append(p.Live, step.Sysctl{Key: "b", Value: "2"})
+		shared.Edits = append(shared.Edits, line("forward6"))
+		p.Boot = append(p.Boot,
+			&step.FileStep{Path: "/etc/new.d/deep/new.conf", Mode: 0o640, Edits: []step.Edit{line("six")}},
+			&step.LinkStep{Path: "/etc/link", Target: "somewhere"},
+			&step.FileStep{Path: "/etc/gone.conf", Edits: []step.Edit{func([]byte) ([]byte, error) { return nil, nil }}},
+			&step.FileStep{Path: "/etc/two.conf", Mode: 0o755, Edits: []step.Edit{line("two=2")}},
+		)
+	}
+	if shared.Edits != nil {
+		p.Boot = append(p.Boot, shared)
+	}
+	return p, id, nil
+}
+
+func wish(v4, v6 bool) inventory.Desired {
+	d := inventory.Desired{Host: "rs1", OS: inventory.Linux, Whole: true}
+	on := true
+	if v4 {
+		d.IPForward4 = &on
+	}
+	if v6 {
+		d.IPForward6 = &on
+	}
+	return d
+}
+
+// become runs a whole transaction.
+func become(t *testing.T, m *sim.Machine, run string, d inventory.Desired) agent.Report {
+	t.Helper()
+	e := &agent.Engine{Host: m.NewSession(), Plan: planFor}
+	defer e.Close()
+	r, err := e.Begin(t.Context(), agent.Transaction{Run: run, Desired: d}, nil)
+	if err == nil && agent.Differs(r) {
+		if err = e.Apply(t.Context(), nil); err == nil {
+			fresh := &agent.Engine{Host: m.NewSession(), Plan: planFor}
+			err = errors.Join(fresh.Finish(t.Context(), run, true, nil), fresh.Close())
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func ledgerOf(m *sim.Machine) (text string) {
+	m.Locked(func() {
+		f, err := m.FS.ReadFile("/var/lib/lvsfleet/ledger.json")
+		if err == nil {
+			text = string(f.Data)
+		}
+	})
+	return text
+}
+
+func TestWhatIsNotWantedAnyMoreGoes(t *testing.T) {
+	m := newMachine()
+	before := look(m)
+	become(t, m, "r1", wish(true, false))
+	one := look(m)
+	become(t, m, "r2", wish(true, true))
+	if r := become(t, m, "r3", wish(true, true)); agent.Differs(r) || r.Removes {
+		t.Fatalf("again: %+v", r)
+	}
+	r := become(t, m, "r4", wish(true, false))
+	if !r.Removes {
+		t.Error("nothing is said to go")
+	}
+	if now := look(m); now != one {
+		t.Errorf("not as it was with less:\n%s\nwas:\n%s", now, one)
+	}
+	if r := become(t, m, "r5", wish(true, false)); agent.Differs(r) {
+		t.Errorf("again: %+v", r)
+	}
+	bare := wish(true, false).Removed()
+	become(t, m, "r6", bare)
+	if now := look(m); now != before {
+		t.Errorf("not as before:\n%s\nwas:\n%s", now, before)
+	}
+	if text := ledgerOf(m); text != "" {
+		t.Errorf("the ledger still has %s", text)
+	}
+	if r := become(t, m, "r7", bare); agent.Differs(r) {
+		t.Errorf("again: %+v", r)
+	}
+}
+
+func TestAPartOnlyAdds(t *testing.T) {
+	m := newMachine()
+	become(t, m, "r1", wish(true, true))
+	part := wish(true, false)
+	part.Whole = false
+	if r := become(t, m, "r2", part); agent.Differs(r) {
+		t.Errorf("a part took something away: %+v", r)
+	}
+}
+
+func TestRemovalKeepsWhatOthersDid(t *testing.T) {
+	m := newMachine()
+	become(t, m, "r1", wish(true, true))
+	m.FS.Put("/etc/one.conf", 0o600, "one=0\nforward\ntheirs\nforward6\nalso theirs\n")
+	m.FS.Put("/etc/new.d/deep/other.conf", 0o644, "theirs\n")
+	m.FS.Put("/etc/two.conf", 0o755, "two=0\ntwo=3\n") // our very line
+	m.FS.Remove("/etc/link")
+	m.FS.Link("/etc/link", "theirs")
+	m.Locked(func() { m.Net.Sysctls["b"] = "7" })
+	r := become(t, m, "r2", wish(false, false))
+	var notes []string
+	for _, i := range r.Items {
+		notes = append(notes, i.Change.Notes...)
+	}
+	got := look(m)
+	for _, want := range []string{
+		"a=0\nb=7\n", `"one=0\ntheirs\nalso theirs\n"`, `/etc/gone.conf -rw-r--r-- "gone\n"`,
+		`/etc/two.conf -rw-r--r-- "two=0\ntwo=3\n"`, `/etc/new.d/deep/other.conf`, `"theirs"`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is not in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "S10new") || strings.Contains(got, "deep/new.conf") {
+		t.Errorf("left:\n%s", got)
+	}
+	all := strings.Join(notes, "\n")
+	for _, want := range []string{"/etc/two.conf: lines", "/etc/link was changed", "other.conf is in it"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%q is not told of in\n%s", want, all)
+		}
+	}
+}
+
+// A removal that is not committed leaves everything as it was, the ledger too.
+func TestARemovalIsUndone(t *testing.T) {
+	m := newMachine()
+	become(t, m, "r1", wish(true, true))
+	before, book := look(m), ledgerOf(m)
+	e := &agent.Engine{Host: m.NewSession(), Plan: planFor}
+	if _, err := e.Begin(t.Context(), agent.Transaction{Run: "r2", Desired: wish(false, false)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if now := look(m); now != before {
+		t.Errorf("now\n%s\nwas\n%s", now, before)
+	}
+	if now := ledgerOf(m); now != book {
+		t.Errorf("ledger: %s, was %s", now, book)
+	}
+}
