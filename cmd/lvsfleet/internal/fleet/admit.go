@@ -18,7 +18,8 @@ func (r *run) admit(ctx context.Context) {
 }
 
 // retire takes away what the directors give up: the entries that the inventory
-// does not name, once nobody needs them to be served, and forwarding.
+// does not name, once nobody needs them to be served, and then services,
+// addresses, forwarding and all else that lvsfleet once made.
 func (r *run) retire(ctx context.Context) {
 	if r.stopped(ctx) != nil || r.back != "" && !r.allBack() {
 		return
@@ -47,7 +48,7 @@ func (r *run) retire(ctx context.Context) {
 	}
 	if r.stopped(ctx) == nil {
 		r.stage(ctx, inventory.Retire, func(m *member) bool {
-			return m.director() && (m.want.Retires() || m.back != "" && m.changes())
+			return m.director() && (m.want.Retires() || m.report.Removes || m.back != "" && m.changes())
 		}, nil)
 	}
 }
@@ -59,7 +60,7 @@ func (r *run) leaving() []*entry {
 	for _, d := range r.directing() {
 		whole := len(r.Limit) == 0 || slices.Contains(r.Limit, d.host.Name)
 		for _, e := range d.entries {
-			if e.want == nil && !r.failed.has(e.host) && (whole || slices.Contains(r.Limit, e.host)) {
+			if e.want == nil && (e.going || !r.failed.has(e.host)) && (whole || slices.Contains(r.Limit, e.host)) {
 				list = append(list, e)
 			}
 		}
@@ -89,7 +90,7 @@ func (r *run) directed(ctx context.Context, m *member, s inventory.Stage) (inven
 	there := map[entryKey]bool{}
 	for _, e := range m.entries {
 		there[entryKey{e.Service, e.Dest.DestKey}] = true
-		if e.want == nil {
+		if e.want == nil && !e.going {
 			hold := e.server()
 			hold.Hold, hold.Method = true, inventory.NAT // its port is its own
 			at[e.Service].Real = append(at[e.Service].Real, hold)
@@ -103,6 +104,9 @@ func (r *run) directed(ctx context.Context, m *member, s inventory.Stage) (inven
 		}
 		// It was deleted for a change that then failed.
 		svc := at[e.Service]
+		if svc == nil {
+			continue // with a service that goes anyway
+		}
 		svc.Real = slices.DeleteFunc(svc.Real, func(rs inventory.DirectedServer) bool {
 			return director.Destination(*svc, rs).DestKey == e.Dest.DestKey
 		})

@@ -112,6 +112,9 @@ func (r *run) admitted(d *member, w weights, of func(host string) bool) {
 		}
 		live[e.place()][e.Dest.DestKey] = true
 	}
+	if d.watches != nil {
+		return
+	}
 	for _, s := range d.want.Director.Services {
 		p := place{d, director.ServiceKey(s)}
 		for _, rs := range s.Real {
@@ -223,12 +226,8 @@ func (r *run) lostDirector(m *member) string {
 		if !d.director() || !r.failed.has(d.host.Name) {
 			continue
 		}
-		for _, s := range d.want.Director.Services {
-			for _, rs := range s.Real {
-				if rs.Host == m.host.Name {
-					return d.host.Name
-				}
-			}
+		if d.names(map[string]bool{m.host.Name: true}) {
+			return d.host.Name
 		}
 	}
 	return ""

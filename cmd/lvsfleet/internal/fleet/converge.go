@@ -85,6 +85,7 @@ func (f *Fleet) Converge(ctx context.Context, approve func([]Finding) (asked boo
 	if f.Site.Rollout.OnFailure == "fleet" && r.failures() > f.Site.Rollout.MaxFailures {
 		return r.undoFleet(ctx), nil
 	}
+	r.clean(ctx)
 	return r.outcome(), nil
 }
 
@@ -102,10 +103,13 @@ func (r *run) carryOut(ctx context.Context, approve func([]Finding) (asked bool,
 	if err := r.leaveOut(ctx); err != nil {
 		return err
 	}
-	if len(r.changing()) == 0 {
+	if len(r.changing()) == 0 && !r.Removing {
 		return nil
 	}
 	if err := r.readTables(ctx); err != nil {
+		return err
+	}
+	if err := r.outsiders(ctx); err != nil {
 		return err
 	}
 	pending := r.disturbed()
@@ -157,6 +161,7 @@ func (r *run) stages(ctx context.Context, pending []*member) {
 	}
 	r.stage(ctx, inventory.Change, func(m *member) bool { return !m.director() && !r.waiting.has(m.host.Name) }, nil)
 	r.admit(ctx)
+	r.close(ctx)
 	r.batches(ctx, pending)
 	r.retire(ctx)
 }
@@ -234,7 +239,7 @@ func (r *run) readTables(ctx context.Context) error {
 			return
 		}
 		m.target = r.targetOf(m)
-		if m.reads = m.editsTable() || m.names(disturbed); !m.reads {
+		if m.reads = m.editsTable() || m.watches != nil || m.names(disturbed) || m.back != "" && len(disturbed) > 0; !m.reads {
 			return
 		}
 		if m.err = r.readEntries(ctx, m); m.err != nil {
@@ -251,21 +256,6 @@ func (m *member) editsTable() bool {
 	})
 }
 
-// names says whether the director has one of the hosts as a real server.
-func (m *member) names(hosts map[string]bool) bool {
-	if m.back != "" {
-		return len(hosts) > 0 // whatever the inventory says now
-	}
-	for _, s := range m.want.Director.Services {
-		for _, rs := range s.Real {
-			if hosts[rs.Host] {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // lendFor finds the directors that lend a weight while the pending change, and
 // lets those go that have nothing to do.
 func (r *run) lendFor(pending []*member) {
@@ -273,6 +263,9 @@ func (r *run) lendFor(pending []*member) {
 		for _, e := range r.touched(m) {
 			e.dir.lends = true
 		}
+	}
+	for _, e := range r.leaving() {
+		e.dir.lends = true
 	}
 	for _, m := range r.members {
 		if m.director() && m.err == nil && !m.changes() && !m.lends {
@@ -342,14 +335,8 @@ func (r *run) skip(m *member) {
 	if !m.director() {
 		return
 	}
-	named := map[string]bool{}
-	for _, s := range m.want.Director.Services {
-		for _, d := range s.Real {
-			named[d.Host] = true
-		}
-	}
 	for _, o := range r.members {
-		if o.err == nil && !o.director() && named[o.host.Name] && o.changes() {
+		if o.err == nil && !o.director() && m.names(map[string]bool{o.host.Name: true}) && o.changes() {
 			o.err = fmt.Errorf("left as it is: its director %s takes no part in this run", m.host.Name)
 			o.close()
 			r.mark(o, Skipped)
@@ -382,6 +369,9 @@ func (r *run) begin(ctx context.Context, approved bool) error {
 			m.close()
 		}
 	}
+	if len(hosts) == 0 {
+		return nil
+	}
 	one(hosts[0])
 	if hosts[0].err == nil || r.lenient() {
 		each(r.Fleet, hosts[1:], one)
@@ -403,7 +393,7 @@ func (r *run) outcome() Outcome {
 			res.Status = status
 		case m.err != nil:
 			res.Status = Failed
-		case !m.changes():
+		case !m.changes() && !r.done.has(m.host.Name):
 			res.Status = Unchanged
 		case r.begun && (r.done.has(m.host.Name) || !agent.Differs(m.begun)):
 			// Settling what an interrupted run had left can be all that was

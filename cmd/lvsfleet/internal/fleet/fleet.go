@@ -37,6 +37,10 @@ type Fleet struct {
 	// AllowOutage agrees to services that nobody serves while their only real
 	// server changes.
 	AllowOutage bool
+	// Removing takes all that lvsfleet has made off the hosts, and then what
+	// it keeps there for itself; with KeepHistory, but for its history.
+	Removing    bool
+	KeepHistory bool
 	Observe     func(Event) // nil: nobody watches; called concurrently
 	Clock       Clock       // nil: the machine's
 
@@ -87,7 +91,8 @@ const (
 	PhaseConnect = "connect"
 	PhaseCheck   = "check"
 	PhaseDrain   = "drain"
-	PhaseDone    = "done" // nothing more will be heard of this host in this stage
+	PhaseClean   = "clean" // what lvsfleet keeps for itself goes
+	PhaseDone    = "done"  // nothing more will be heard of this host in this stage
 )
 
 func (f *Fleet) observe(e Event) {
@@ -120,7 +125,8 @@ func each[T any](f *Fleet, items []T, do func(T)) {
 // A member is one selected host during a run.
 type member struct {
 	host    *inventory.Host
-	want    inventory.Desired
+	said    inventory.Desired // what the inventory says of it
+	want    inventory.Desired // what this run makes of it
 	session agent.Session
 
 	reached bool         // a session could be opened
@@ -136,14 +142,41 @@ type member struct {
 
 	disturbs disturbance // of a real server: whom its change may cut off
 	// Of a director.
-	mu      sync.Mutex // held while its session is used by several
-	reads   bool       // its table has a part in this run
-	lends   bool       // it lends a weight to a real server that changes
-	entries []*entry   // its live table, as last read
+	mu    sync.Mutex // held while its session is used by several
+	reads bool       // its table has a part in this run
+	lends bool       // it lends a weight to a real server that changes
+	// watches, where it is not nil, is what its table should have: nothing
+	// else of it has a part in this run.
+	watches []inventory.DirectedService
+	entries []*entry // its live table, as last read
 }
 
 // takesPart says whether the host is one of those that begin.
 func (m *member) takesPart() bool { return m.err == nil && (m.changes() || m.lends) }
+
+// services are those that its table should have.
+func (m *member) services() []inventory.DirectedService {
+	if m.watches != nil {
+		return m.watches
+	}
+	return m.want.Director.Services
+}
+
+// names says whether the director has one of the hosts as a real server, as
+// the inventory says.
+func (m *member) names(hosts map[string]bool) bool {
+	if m.said.Director == nil {
+		return false
+	}
+	for _, s := range m.said.Director.Services {
+		for _, rs := range s.Real {
+			if hosts[rs.Host] {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 func (m *member) director() bool { return m.want.Director != nil }
 
@@ -216,6 +249,7 @@ func (f *Fleet) look(ctx context.Context, m *member) {
 	if err != nil {
 		m.err = fmt.Errorf("check %s: %w", m.host.Name, err)
 	}
+	m.directorsRole()
 }
 
 // check plans and checks what is to be done.
@@ -243,15 +277,21 @@ func (f *Fleet) members() ([]*member, error) {
 	}
 	var members []*member
 	for _, h := range f.Site.Hosts {
-		w := want[h.Name]
+		m := &member{host: h, said: want[h.Name], want: want[h.Name]}
+		m.want.Whole = true
+		if f.Removing {
+			m.want = m.want.Removed()
+		}
 		if len(limited) > 0 && !limited[h.Name] {
-			part, ok := w.Only(limited)
+			part, ok := m.said.Only(limited)
+			if m.want = part; f.Removing {
+				ok = m.watch(limited)
+			}
 			if !ok {
 				continue
 			}
-			w = part
 		}
-		members = append(members, &member{host: h, want: w})
+		members = append(members, m)
 	}
 	sort.Slice(members, func(i, j int) bool { return members[i].host.Name < members[j].host.Name })
 	return members, nil

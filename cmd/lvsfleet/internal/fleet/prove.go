@@ -43,6 +43,9 @@ func (r *run) newProver() *prover {
 		director, name string
 		port           int
 	}
+	if r.Removing {
+		return p
+	}
 	whole := map[service]verify.Place{}
 	for _, pl := range r.Fleet.places() {
 		k := service{pl.Director, pl.Service, pl.Port}

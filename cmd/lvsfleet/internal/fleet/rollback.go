@@ -45,7 +45,7 @@ func (f *Fleet) changedBy(run string, hosts []string) ([]*member, error) {
 	var members []*member
 	for _, h := range f.Site.Hosts {
 		if slices.Contains(hosts, h.Name) || want[h.Name].Director != nil {
-			members = append(members, &member{host: h, want: want[h.Name], back: run})
+			members = append(members, &member{host: h, said: want[h.Name], want: want[h.Name], back: run})
 		}
 	}
 	slices.SortFunc(members, byName)
@@ -278,7 +278,7 @@ func (r *run) undoFleet(ctx context.Context) Outcome {
 			continue
 		}
 		members = append(members, &member{
-			host: m.host, want: r.Site.Desired()[m.host.Name], back: r.Run, session: m.session, reached: m.reached,
+			host: m.host, said: m.said, want: m.said, back: r.Run, session: m.session, reached: m.reached,
 		})
 		m.session = nil
 	}

@@ -23,6 +23,7 @@ type entry struct {
 	service *inventory.DirectedService
 	want    *inventory.DirectedServer // what the inventory says of it; nil: nothing, it goes
 	host    string                    // whose address it is; "" nobody's of the site
+	going   bool                      // its service goes, or what lvsfleet has made of it
 }
 
 // held says that this run is not about the entry.
@@ -142,8 +143,9 @@ func (r *run) readEntries(ctx context.Context, m *member) error {
 		real    map[ipvs.DestKey]*inventory.DirectedServer
 	}
 	services := map[ipvs.Key]named{}
-	for i := range m.want.Director.Services {
-		s := &m.want.Director.Services[i]
+	said := m.services()
+	for i := range said {
+		s := &said[i]
 		n := named{s, make(map[ipvs.DestKey]*inventory.DirectedServer, len(s.Real))}
 		for j := range s.Real {
 			n.real[director.Destination(*s, s.Real[j]).DestKey] = &s.Real[j]
@@ -155,12 +157,16 @@ func (r *run) readEntries(ctx context.Context, m *member) error {
 		return fmt.Errorf("read the IPVS table of %s: %w", m.host.Name, err)
 	}
 	m.entries = nil
+	g := goingOf(m.report, m.want)
 	for _, l := range live {
 		n, ok := services[l.Service]
-		if !ok {
+		if !ok && !g.has(l) {
 			continue
 		}
-		e := &entry{Entry: l, dir: m, service: n.service, want: n.real[l.Dest.DestKey]}
+		e := &entry{Entry: l, dir: m, service: n.service, want: n.real[l.Dest.DestKey], going: !ok}
+		if !ok {
+			e.service = formerService(l.Service)
+		}
 		if e.want != nil {
 			e.host = e.want.Host
 		} else {
@@ -182,10 +188,10 @@ func owners(site *inventory.Site, members []*member) map[netip.Addr]string {
 		}
 	}
 	for _, d := range members {
-		if d.want.Director == nil {
+		if d.said.Director == nil {
 			continue
 		}
-		for _, s := range d.want.Director.Services {
+		for _, s := range d.said.Director.Services {
 			for _, rs := range s.Real {
 				m[rs.Addr] = rs.Host
 			}
@@ -249,12 +255,12 @@ func (w weights) set(p place, k ipvs.DestKey, positive bool) {
 }
 
 // serving are the entries of all directors with a weight above 0, but for
-// those of real servers that are not whole.
+// those of real servers that are not whole, and of services that go.
 func (r *run) serving() weights {
 	w := weights{}
 	for _, d := range r.directing() {
 		for _, e := range d.entries {
-			if e.Dest.Weight > 0 && !r.broken.has(e.host) {
+			if e.Dest.Weight > 0 && !e.going && !r.broken.has(e.host) {
 				w.set(e.place(), e.Dest.DestKey, true)
 			}
 		}

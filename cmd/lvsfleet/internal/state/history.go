@@ -20,7 +20,7 @@ type Run struct {
 	ID        string    `json:"id"`
 	Time      time.Time `json:"time"`
 	Who       string    `json:"who"`
-	Verb      string    `json:"verb"`         // "converge", "rollback"
+	Verb      string    `json:"verb"`         // "converge", "rollback", "remove"
 	Of        string    `json:"of,omitempty"` // the run that a rollback took back
 	Site      string    `json:"site"`         // as it was named
 	Inventory string    `json:"inventory"`    // its hash

@@ -14,6 +14,10 @@ const Done = "done"
 // Rollback is the verb of a run that took another one back.
 const Rollback = "rollback"
 
+// Remove is the verb of a run that took lvsfleet off hosts, with all that they
+// remembered of earlier runs.
+const Remove = "remove"
+
 // ErrNothing is a history that has nothing to take back.
 var ErrNothing = errors.New("there is no run to take back")
 
@@ -48,6 +52,8 @@ func (h History) ToTakeBack(id string) (Run, error) {
 		return Run{}, ErrNothing
 	case runs[at].Verb == Rollback:
 		return Run{}, fmt.Errorf("run %s took run %s back itself: converge makes that so again", id, runs[at].Of)
+	case runs[at].Verb == Remove:
+		return Run{}, fmt.Errorf("run %s took lvsfleet off its hosts, and they remember nothing: converge makes them so again", runs[at].ID)
 	case back[runs[at].ID] != "":
 		return Run{}, fmt.Errorf("run %s has been taken back by run %s", id, back[runs[at].ID])
 	case !open(runs[at]):

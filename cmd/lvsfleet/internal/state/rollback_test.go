@@ -39,6 +39,8 @@ func TestWhatIsToBeTakenBack(t *testing.T) {
 		{"by name, taken back", []Run{run("a", "rs1"), back("b", "a", Done)}, "a", "run a has been taken back by run b"},
 		{"by name, a rollback", []Run{run("a", "rs1"), back("b", "a", Done)}, "b", "took run a back itself"},
 		{"by name, nothing left", []Run{run("a", "-rs1")}, "a", "left nothing"},
+		{"a removal", []Run{run("a", "rs1"), {ID: "b", Verb: Remove, Result: Done, Hosts: on("rs1")}}, "", "took lvsfleet off"},
+		{"before a removal", []Run{run("a", "rs1"), {ID: "b", Verb: Remove, Result: Done, Hosts: on("rs1")}}, "a", "run b has changed rs1 since"},
 		{"no such", []Run{run("a", "rs1")}, "x", "no such run"},
 		{"no name", []Run{run("a", "rs1")}, "../a", "no such run"},
 	} {

@@ -1,5 +1,6 @@
-// Package state is what the controller remembers between runs. Nothing in it
-// is needed: what is lost is found out again.
+// Package state is what the controller remembers between runs. No run needs it:
+// what is lost is found out again, but for the history and for the hosts that
+// have left the inventory.
 package state
 
 import (
@@ -76,22 +77,28 @@ func (m *Memory) SetAgentOf(host, hash string) {
 
 // save replaces the file whole, so that two runs at once never leave half.
 func (m *Memory) save() error {
-	dir := filepath.Dir(m.file)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make state folder: %w", err)
-	}
 	text, err := json.MarshalIndent(m.agents, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}
-	tmp, err := os.CreateTemp(dir, "agents-*.tmp")
+	return replace(m.file, append(text, '\n'))
+}
+
+// replace puts text at file in one step; the folder is made, for its owner
+// alone.
+func replace(file string, text []byte) error {
+	dir := filepath.Dir(file)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make state folder: %w", err)
+	}
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(file)+"-*.tmp")
 	if err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
-	_, err = tmp.Write(append(text, '\n'))
+	_, err = tmp.Write(text)
 	err = errors.Join(err, tmp.Close())
 	if err == nil {
-		err = os.Rename(tmp.Name(), m.file)
+		err = os.Rename(tmp.Name(), file)
 	}
 	if err != nil {
 		if rm := os.Remove(tmp.Name()); rm != nil && !errors.Is(rm, fs.ErrNotExist) {

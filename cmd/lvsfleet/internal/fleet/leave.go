@@ -1,0 +1,217 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/director"
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+)
+
+// A going are the services of a director's live table that are lvsfleet's and
+// that its inventory does not name any more, with the entries that go: all of
+// them where the service does.
+type going map[ipvs.Key]map[ipvs.DestKey]bool
+
+// goingOf reads them off the table's step, which says what would be made of
+// the services that d does not name.
+func goingOf(r agent.Report, d inventory.Desired) going {
+	named := map[ipvs.Key]bool{}
+	if d.Director != nil {
+		for _, s := range d.Director.Services {
+			named[director.ServiceKey(s)] = true
+		}
+	}
+	g := going{}
+	for _, i := range r.Items {
+		if i.Step != director.TableStep || i.Layer != agent.Live {
+			continue
+		}
+		for _, o := range i.Change.Do {
+			for _, e := range o.Edits {
+				k := e.Service.Key
+				switch {
+				case named[k]:
+				case e.Verb == ipvs.DeleteService:
+					g[k] = nil
+				case e.Verb == ipvs.DeleteDest:
+					if g[k] == nil {
+						g[k] = map[ipvs.DestKey]bool{}
+					}
+					g[k][e.Dest.DestKey] = true
+				}
+			}
+		}
+	}
+	return g
+}
+
+// has says whether the entry goes, and with it perhaps its service.
+func (g going) has(l agent.Entry) bool {
+	dests, ok := g[l.Service]
+	return ok && (dests == nil || dests[l.Dest.DestKey])
+}
+
+// formerService is a service that the inventory does not name in its words.
+func formerService(k ipvs.Key) *inventory.DirectedService {
+	return &inventory.DirectedService{
+		Name: k.String(), Addr: k.Addr, Port: int(k.Port), FWMark: k.Mark, IPv6: k.V6, Protocol: k.Protocol,
+	}
+}
+
+// close drains the services that go, and deletes their entries, all at once:
+// the real servers that served them have nobody to wait for then. That they
+// serve nobody is what the inventory says, and no outage.
+func (r *run) close(ctx context.Context) {
+	if r.stopped(ctx) != nil {
+		return
+	}
+	r.survey(ctx)
+	groups := map[*member][]*entry{}
+	for _, d := range r.directing() {
+		for _, e := range d.entries {
+			if e.going {
+				groups[d] = append(groups[d], e)
+			}
+		}
+	}
+	r.remove(ctx, groups)
+}
+
+// directorsRole finds that a host which the inventory has as no director still
+// has services: it leaves its clients as a director does.
+func (m *member) directorsRole() {
+	if m.want.Director == nil && m.want.Whole && m.editsTable() {
+		m.want.Director = &inventory.Director{Leaves: true}
+	}
+}
+
+// watch lets a director that is not itself concerned take part in the removal
+// of the hosts: their entries are drained and go. It says whether it is one.
+func (m *member) watch(gone map[string]bool) bool {
+	if m.said.Director == nil {
+		return false
+	}
+	m.want = m.said.Removed()
+	m.want.Whole = false
+	m.watches = []inventory.DirectedService{}
+	for _, s := range m.said.Director.Services {
+		s.Real = slices.DeleteFunc(slices.Clone(s.Real), func(rs inventory.DirectedServer) bool { return gone[rs.Host] })
+		m.watches = append(m.watches, s)
+	}
+	return true
+}
+
+// outsiders looks, in a run with a limit, at the directors that have no part in
+// it, or only a part of their services, for a real server that takes something
+// away. One that clients would still be sent to is not changed without them.
+func (r *run) outsiders(ctx context.Context) error {
+	leaving := map[string]*member{}
+	for _, m := range r.changing() {
+		if !m.director() && m.report.Removes && m.disturbs.any() {
+			leaving[m.host.Name] = m
+		}
+	}
+	if len(r.Limit) == 0 || r.Removing || len(leaving) == 0 {
+		return nil
+	}
+	var mu sync.Mutex
+	want := r.Site.Desired()
+	each(r.Fleet, r.Site.Hosts, func(h *inventory.Host) {
+		d := r.byName[h.Name]
+		if want[h.Name].Director == nil || d != nil && (d.want.Whole || d.err != nil) {
+			return
+		}
+		live, named, err := r.outsider(ctx, h, d)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, m := range leaving {
+			if err != nil {
+				m.err = errors.Join(m.err, fmt.Errorf("%s may lose what its clients need: %w", m.host.Name, err))
+			}
+		}
+		for _, l := range live {
+			e := &entry{Entry: l, service: formerService(l.Service)}
+			m := leaving[r.owners[l.Dest.Addr]]
+			if m != nil && l.Dest.Weight > 0 && !named[l.Service] && m.disturbs.hits(e) {
+				m.err = errors.Join(m.err, fmt.Errorf("%s on %s still sends clients to %s, which loses what they need: leave --limit out, or name %s too",
+					l.Service, h.Name, m.host.Name, h.Name))
+			}
+		}
+	})
+	return r.leaveOut(ctx)
+}
+
+// outsider reads the table of a director. Of one that has a part in the run
+// (else d is nil) the services of that part are named.
+func (r *run) outsider(ctx context.Context, h *inventory.Host, d *member) (live []agent.Entry, named map[ipvs.Key]bool, err error) {
+	named = map[ipvs.Key]bool{}
+	if d == nil || d.session == nil {
+		s, err := r.Dial(ctx, h)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer s.Close()
+		d = &member{host: h, session: s}
+	} else {
+		for _, s := range d.services() {
+			named[director.ServiceKey(s)] = true
+		}
+	}
+	if live, err = d.table(ctx); err != nil {
+		err = fmt.Errorf("read the IPVS table of %s: %w", h.Name, err)
+	}
+	return live, named, err
+}
+
+// clean takes away what lvsfleet keeps for itself on the hosts that it has
+// left.
+func (r *run) clean(ctx context.Context) {
+	if !r.Removing {
+		return
+	}
+	var hosts []*member
+	for _, m := range r.members {
+		if m.err == nil && m.watches == nil && m.reached {
+			hosts = append(hosts, m)
+		}
+	}
+	each(r.Fleet, hosts, func(m *member) {
+		if ctx.Err() != nil {
+			m.err = errInterrupted
+			return
+		}
+		r.observe(Event{Host: m.host.Name, Phase: PhaseClean})
+		err := r.cleanOne(context.WithoutCancel(ctx), m)
+		if err != nil {
+			m.err = fmt.Errorf("take lvsfleet's own files away on %s: %w", m.host.Name, err)
+			r.mu.Lock()
+			r.status[m.host.Name] = Partly
+			r.mu.Unlock()
+		}
+		r.observe(Event{Host: m.host.Name, Phase: PhaseDone, Error: text(m.err)})
+	})
+}
+
+func (r *run) cleanOne(ctx context.Context, m *member) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	if m.session == nil {
+		s, err := r.Dial(ctx, m.host)
+		if err != nil {
+			return err
+		}
+		m.session = s
+	}
+	defer m.close()
+	c, ok := m.session.(agent.Cleaner)
+	if !ok {
+		return errors.New("this session cannot")
+	}
+	return c.Clean(ctx, r.KeepHistory)
+}

@@ -1,0 +1,172 @@
+package fleet
+
+import (
+	"errors"
+	"maps"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lvsfleet/lvsfleet/agent/lab/labtest"
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+)
+
+func (l *labFleet) looks(site *inventory.Site) map[string][]string {
+	looks := map[string][]string{}
+	for _, h := range site.Hosts {
+		looks[h.Name] = labtest.Look(l.lab.Machine(h.Name))
+	}
+	return looks
+}
+
+// Every host of a site is as before lvsfleet came, to the last byte, clients
+// having been drained first; and none of its own files is left.
+func TestASiteIsRemovedInTheLab(t *testing.T) {
+	all := []string{"rs160", "rs170", "rs180"}
+	for _, method := range []inventory.Method{inventory.DR, inventory.TUN, inventory.NAT} {
+		t.Run(string(method), func(t *testing.T) {
+			gateway := map[inventory.Method]string{inventory.DR: "192.168.0.252", inventory.TUN: "192.168.0.1", inventory.NAT: "192.168.0.254"}[method]
+			site := labSite(method, gateway, all...)
+			if method == inventory.NAT {
+				site.Services[0].Address = site.Hosts[0].Interfaces[0].Addresses[0].Addr()
+			}
+			l := startLab(t, site)
+			before := l.looks(site)
+			l.converge(site)
+			l.entries(func(_ ipvs.Key, e *ipvs.Destination) { e.Active = 1 })
+			l.goes, l.removing = site.Services[0].Address.String(), true
+			_, out := l.run(site)
+			want := map[string]Status{"lb": Changed, "rs160": Changed, "rs170": Changed, "rs180": Changed}
+			if d := cmp.Diff(want, statuses(out)); d != "" {
+				t.Fatalf("%s%v", d, out)
+			}
+			if !l.happened("withdraw do lb ipvs", "drain 3", "drain 0", "withdraw do lb ipvs", "change do rs160", "retire do lb") {
+				t.Errorf("%q", l.events)
+			}
+			for name, look := range l.looks(site) {
+				if d := cmp.Diff(before[name], look); d != "" {
+					t.Errorf("%s (-before +after):\n%s", name, d)
+				}
+			}
+			// Again, on hosts that lvsfleet has left.
+			_, out = l.run(site)
+			for _, s := range maps.All(statuses(out)) {
+				if s != Unchanged {
+					t.Errorf("again: %v", statuses(out))
+				}
+			}
+		})
+	}
+}
+
+// One host goes, with its entries; the others stay as they are.
+func TestAHostIsRemovedInTheLab(t *testing.T) {
+	all := []string{"rs160", "rs170", "rs180"}
+	site := labSite(inventory.DR, "192.168.0.252", all...)
+	l := startLab(t, site)
+	before := l.looks(site)
+	l.converge(site)
+	after := l.views(site)
+	l.entries(func(_ ipvs.Key, e *ipvs.Destination) { e.Active = 1 })
+	l.removing, l.limit = true, []string{"rs170"}
+	_, out := l.run(site)
+	if d := cmp.Diff(map[string]Status{"lb": Changed, "rs170": Changed}, statuses(out)); d != "" {
+		t.Fatalf("%s%v", d, out)
+	}
+	if d := cmp.Diff(rules("-g", "rs160", "rs180"), l.table()); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(before["rs170"], l.looks(site)["rs170"]); d != "" {
+		t.Errorf("(-before +after):\n%s", d)
+	}
+	now := l.views(site)
+	for _, h := range []string{"rs160", "rs180"} {
+		if d := cmp.Diff(after[h], now[h]); d != "" {
+			t.Errorf("%s was changed:\n%s", h, d)
+		}
+	}
+	l.removing, l.limit = false, nil
+	l.converge(site) // and is taken in again
+}
+
+// What a host remembers of lvsfleet's doings goes back with the run that did
+// them, so that a removal after it still finds what was there before.
+func TestTheLedgerGoesBackWithARunInTheLab(t *testing.T) {
+	all := []string{"rs160", "rs170", "rs180"}
+	one := labSite(inventory.DR, "192.168.0.252", all...)
+	l := startLab(t, one)
+	before := l.looks(one)
+	l.converge(one)
+	ledgers := func() map[string]string {
+		got := map[string]string{}
+		for _, h := range one.Hosts {
+			m := l.lab.Machine(h.Name)
+			f, err := m.ReadFile(t.Context(), host.StateDir(m.Identity.OS)+"/ledger.json")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[h.Name] = string(f.Data)
+		}
+		return got
+	}
+	first, views := ledgers(), l.views(one)
+
+	// A run that adds, and one that also takes away.
+	two := labSite(inventory.DR, "192.168.0.1", all...)
+	two.Services = append(two.Services, labService("shop", "192.168.0.201", inventory.DR))
+	_, out := l.run(two)
+	l.leaves = map[ipvs.Key]bool{{Protocol: "tcp", Addr: netip.MustParseAddr("192.168.0.201"), Port: 80}: true}
+	l.rollback(two, out, views)
+	if d := cmp.Diff(first, ledgers()); d != "" {
+		t.Errorf("after taking more back: %s", d)
+	}
+	l.converge(two)
+	views = l.views(two)
+	second := ledgers()
+	_, out = l.run(labSite(inventory.TUN, "192.168.0.1", all...))
+	l.rollback(two, out, views)
+	if d := cmp.Diff(second, ledgers()); d != "" {
+		t.Errorf("after taking less back: %s", d)
+	}
+
+	l.goes, l.removing = "192.168.0.200", true
+	l.run(two)
+	for name, look := range l.looks(one) {
+		if d := cmp.Diff(before[name], look); d != "" {
+			t.Errorf("%s (-before +after):\n%s", name, d)
+		}
+	}
+}
+
+// A real server is not made to lose what a director outside the limit still
+// sends clients to.
+func TestALimitLeavesNoClientsBehindInTheLab(t *testing.T) {
+	all := []string{"rs160", "rs170", "rs180"}
+	two := labSite(inventory.DR, "192.168.0.252", all...)
+	two.Services = append(two.Services, labService("shop", "192.168.0.201", inventory.DR))
+	l := startLab(t, two)
+	l.converge(two)
+	views := l.views(two)
+	one := labSite(inventory.DR, "192.168.0.252", all...)
+	l.limit = []string{"rs160"}
+	_, err := l.fleet(one).Converge(t.Context(), nil)
+	if !errors.Is(err, ErrPreflight) || !strings.Contains(err.Error(), "TCP 192.168.0.201:80 on lb still sends clients to rs160") {
+		t.Errorf("%v", err)
+	}
+	if d := cmp.Diff(views, l.views(two)); d != "" {
+		t.Errorf("changed: %s", d)
+	}
+	l.goes, l.limit = "192.168.0.201", []string{"rs160", "lb"}
+	if _, err := l.fleet(one).Converge(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	if l.holds("rs160", "192.168.0.201") || l.holds("lb", "192.168.0.201") || !l.holds("rs170", "192.168.0.201") {
+		t.Error("not just what was asked for was changed")
+	}
+	l.limit = nil
+	l.converge(one)
+}
