@@ -16,11 +16,23 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 )
 
-type convergeFlags struct {
+// runFlags are those of every command that changes hosts.
+type runFlags struct {
 	yes             bool
-	strict          bool
 	skipUnreachable bool
 	allowOutage     bool
+}
+
+func (r *runFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&r.yes, "yes", false, "do not ask")
+	f.BoolVar(&r.skipUnreachable, "skip-unreachable", false, "leave out hosts that cannot be reached or refuse")
+	f.BoolVar(&r.allowOutage, "allow-outage", false, "agree to services that nobody serves while their only real server changes")
+}
+
+type convergeFlags struct {
+	runFlags
+	strict bool
 }
 
 func newConverge(g *globals) *cobra.Command {
@@ -45,11 +57,8 @@ inventory's rollout block), and no service is left without a real server unless
 			return runConverge(cmd.Context(), g, sitePath(args), flags)
 		},
 	}
-	f := cmd.Flags()
-	f.BoolVar(&flags.yes, "yes", false, "do not ask")
-	f.BoolVar(&flags.strict, "strict", false, "warnings of the inventory are errors")
-	f.BoolVar(&flags.skipUnreachable, "skip-unreachable", false, "leave out hosts that cannot be reached or refuse")
-	f.BoolVar(&flags.allowOutage, "allow-outage", false, "agree to services that nobody serves while their only real server changes")
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&flags.strict, "strict", false, "warnings of the inventory are errors")
 	return cmd
 }
 
@@ -77,6 +86,14 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 	}
 	printOutcome(g, out, err)
 	g.remember(state.Run{Time: start.UTC(), Verb: "converge", Site: path, Inventory: loaded.Hash}, f, out, err)
+	if terr := g.tellDeparted(path, loaded.Site); terr != nil {
+		fmt.Fprintf(g.err, "lvsfleet: %v\n", terr)
+	}
+	if err == nil {
+		if kerr := g.keepHosts(path, loaded.Site, out); kerr != nil {
+			fmt.Fprintf(g.err, "lvsfleet: %v\n", kerr)
+		}
+	}
 	if err != nil {
 		if errors.Is(err, fleet.ErrPreflight) || errors.Is(err, fleet.ErrDeclined) {
 			return errReported
@@ -173,7 +190,9 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 		line := fmt.Sprintf("%-*s  %s", longest, r.Host, r.Status)
 		switch r.Status {
 		case fleet.Changed:
-			line = paint.green(line) + "  " + count(r.Changes, "step")
+			if line = paint.green(line); r.Changes > 0 {
+				line += "  " + count(r.Changes, "step")
+			}
 		case fleet.Failed, fleet.Partly, fleet.Incomplete:
 			line = paint.red(line)
 		case fleet.Skipped, fleet.Undone:

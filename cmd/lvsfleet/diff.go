@@ -44,6 +44,9 @@ func runDiff(ctx context.Context, g *globals, path string, ops bool) error {
 		return err
 	}
 	newPrinter(g, ops).findings(found)
+	if err := g.tellDeparted(path, loaded.Site); err != nil {
+		return err
+	}
 	return verdict(found)
 }
 

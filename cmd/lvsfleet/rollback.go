@@ -13,7 +13,7 @@ import (
 )
 
 type rollbackFlags struct {
-	convergeFlags
+	runFlags
 	run string
 }
 
@@ -39,11 +39,8 @@ set since in live state is left, and noted.
 			return runRollback(cmd.Context(), g, sitePath(args), flags)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&flags.run, "run", "", "take back the run called `ID` (default: the last one that changed something)")
-	f.BoolVar(&flags.yes, "yes", false, "do not ask")
-	f.BoolVar(&flags.skipUnreachable, "skip-unreachable", false, "leave out hosts that cannot be reached or refuse")
-	f.BoolVar(&flags.allowOutage, "allow-outage", false, "agree to services that nobody serves while their only real server changes")
+	flags.add(cmd)
+	cmd.Flags().StringVar(&flags.run, "run", "", "take back the run called `ID` (default: the last one that changed something)")
 	return cmd
 }
 

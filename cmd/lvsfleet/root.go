@@ -47,7 +47,8 @@ TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
 	f.StringArrayVar(&g.varFiles, "var-file", nil, "read variables from `FILE`")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.check(root) }
 	root.AddCommand(
-		newValidate(g), newRender(g), newDiff(g), newConverge(g), newRollback(g), newVerify(g), newHistory(g), newGraph(g), newLab(g), newVersion(g),
+		newValidate(g), newRender(g), newDiff(g), newConverge(g), newRollback(g), newRemove(g), newVerify(g), newHistory(g), newGraph(g),
+		newLab(g), newVersion(g),
 	)
 	return root
 }
