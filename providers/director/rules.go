@@ -153,7 +153,7 @@ func editRules(old []byte, want []ipvs.Want) []byte {
 		}
 	}
 	instead := map[int]string{} // of a line
-	tail := ""
+	var tail strings.Builder
 	for _, k := range order {
 		s, there := target[k]
 		if at := places[k]; len(at) > 0 {
@@ -161,7 +161,7 @@ func editRules(old []byte, want []ipvs.Want) []byte {
 				instead[at[i]] = text
 			}
 		} else if there {
-			tail += ipvs.Format([]ipvs.Service{s})
+			tail.WriteString(ipvs.Format([]ipvs.Service{s}))
 		}
 	}
 	var b strings.Builder
@@ -170,13 +170,12 @@ func editRules(old []byte, want []ipvs.Want) []byte {
 		if !changed {
 			text = l.text
 		}
-		if text != "" && !strings.HasSuffix(text, "\n") && (changed || i < len(lines)-1 || tail != "") {
+		if text != "" && !strings.HasSuffix(text, "\n") && (changed || i < len(lines)-1 || tail.Len() > 0) {
 			text += "\n"
 		}
 		b.WriteString(text)
 	}
-	b.WriteString(tail)
-	return []byte(b.String())
+	return append([]byte(b.String()), tail.String()...)
 }
 
 // block gives what must stand in place of the lines at the places, for the

@@ -18,8 +18,8 @@ type option struct {
 	value int
 }
 
-func options() []option {
-	return []option{
+func options() [29]option {
+	return [...]option{
 		{'A', "add-service", 0}, {'E', "edit-service", 0}, {'D', "delete-service", 0},
 		{'a', "add-server", 0}, {'e', "edit-server", 0}, {'d', "delete-server", 0},
 		{'t', "tcp-service", 1}, {'u', "udp-service", 1}, {0, "sctp-service", 1}, {'f', "fwmark-service", 1},
@@ -50,7 +50,7 @@ func split(args []string) ([]setting, error) {
 		switch {
 		case strings.HasPrefix(word, "--"):
 			name, value, has := strings.Cut(word[2:], "=")
-			i := slices.IndexFunc(opts, func(o option) bool { return o.long == name })
+			i := slices.IndexFunc(opts[:], func(o option) bool { return o.long == name })
 			if i < 0 || (has && opts[i].value == 0) {
 				return nil, fmt.Errorf("option %s is not understood", word)
 			}
@@ -65,7 +65,7 @@ func split(args []string) ([]setting, error) {
 			for rest := word[1:]; rest != ""; {
 				c := rune(rest[0])
 				rest = rest[1:]
-				i := slices.IndexFunc(opts, func(o option) bool { return o.short == c && c != 0 })
+				i := slices.IndexFunc(opts[:], func(o option) bool { return o.short == c && c != 0 })
 				if i < 0 {
 					return nil, fmt.Errorf("option -%c is not understood", c)
 				}
@@ -119,12 +119,10 @@ func parseArgs(args []string, saved bool) (Edit, error) {
 		return Edit{}, err
 	}
 	p := parser{saved: saved, e: Edit{Service: Service{Scheduler: "wlc"}, Dest: Destination{Method: DR, Weight: 1}}}
-	seen := map[string]bool{}
-	for _, s := range set {
-		if seen[s.name] {
+	for i, s := range set {
+		if slices.ContainsFunc(set[:i], func(o setting) bool { return o.name == s.name }) {
 			return Edit{}, fmt.Errorf("option --%s is given twice", s.name)
 		}
-		seen[s.name] = true
 		if err := p.take(s); err != nil {
 			return Edit{}, err
 		}
@@ -143,11 +141,7 @@ type parser struct {
 }
 
 func (p *parser) take(s setting) (err error) {
-	verbs := map[string]Verb{
-		"add-service": AddService, "edit-service": EditService, "delete-service": DeleteService,
-		"add-server": AddDest, "edit-server": EditDest, "delete-server": DeleteDest,
-	}
-	if v, ok := verbs[s.name]; ok {
+	if v := verbOf(s.name); v != "" {
 		if p.e.Verb != "" {
 			return errors.New("multiple commands specified")
 		}
@@ -194,7 +188,14 @@ func (p *parser) take(s setting) (err error) {
 			return errors.New("multiple forwarding methods specified")
 		}
 		p.methodSet = true
-		d.Method = map[string]Method{"masquerading": NAT, "ipip": TUN, "gatewaying": DR}[s.name]
+		switch s.name {
+		case "masquerading":
+			d.Method = NAT
+		case "ipip":
+			d.Method = TUN
+		default:
+			d.Method = DR
+		}
 	case "weight":
 		var n uint64
 		n, err = parseNumber("weight", s.value, 0, math.MaxInt32)
@@ -228,6 +229,25 @@ func (p *parser) take(s setting) (err error) {
 		d.TunnelFlags = TunnelRemCsum
 	}
 	return err
+}
+
+// verbOf is what a command's option does; "" is another option.
+func verbOf(option string) Verb {
+	switch option {
+	case "add-service":
+		return AddService
+	case "edit-service":
+		return EditService
+	case "delete-service":
+		return DeleteService
+	case "add-server":
+		return AddDest
+	case "edit-server":
+		return EditDest
+	case "delete-server":
+		return DeleteDest
+	}
+	return ""
 }
 
 func (p *parser) finish() (Edit, error) {
@@ -328,10 +348,12 @@ func parseAddrPort(s string) (netip.Addr, int, error) {
 	if !has {
 		return addr, -1, nil
 	}
-	if n, ok := wellKnown()[port]; ok {
-		return addr, n, nil
-	}
 	n, err := parseNumber("port", port, 0, math.MaxUint16)
+	if err != nil {
+		if known, ok := wellKnown()[port]; ok {
+			return addr, known, nil
+		}
+	}
 	return addr, int(n), err
 }
 

@@ -36,8 +36,16 @@ func (k Key) Args() []string {
 		}
 		return a
 	}
-	opt := map[string]string{"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}[k.Protocol]
-	return []string{opt, netip.AddrPortFrom(k.Addr, k.Port).String()}
+	opt := ""
+	switch k.Protocol {
+	case "tcp":
+		opt = "-t"
+	case "udp":
+		opt = "-u"
+	case "sctp":
+		opt = "--sctp-service"
+	}
+	return append(make([]string, 0, 12), opt, netip.AddrPortFrom(k.Addr, k.Port).String())
 }
 
 // String is the real server as ipvsadm writes it: "192.0.2.1:80",
