@@ -62,7 +62,7 @@ func (d density) fit(n int) int {
 		return d.columns
 	}
 	high := float64(n * (d.height + d.gap))
-	c := int(math.Ceil(math.Sqrt(high / (1.4 * float64(d.width+d.gap)))))
+	c := int(math.Round(math.Sqrt(high / (1.4 * float64(d.width+d.gap)))))
 	if d.class == "full" {
 		c = (n + 7) / 8
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -299,3 +300,63 @@ var (
 	mermaidCode = regexp.MustCompile(`#\d+;`)
 	mermaidLine = regexp.MustCompile(`^(flowchart LR|  \w+\["([\p{L}\p{Nd} .,:|/-]|#\d+;|<br/>)*"\]|  \w+ (-->|==>|-\.->)(\|(NAT|DR|TUN)\|)? \w+)$`)
 )
+
+// Text can be read on what it stands on, light and dark: WCAG 2.2 asks for a
+// contrast of 4.5 (AA), and for 3 of lines and marks.
+func TestContrast(t *testing.T) {
+	light, dark, ok := strings.Cut(picture.Style, "prefers-color-scheme: dark")
+	if !ok {
+		t.Fatal("no dark style")
+	}
+	states := picture.States()
+	for name, style := range map[string]string{"light": light, "dark": dark} {
+		colours := map[string]float64{}
+		for _, m := range regexp.MustCompile(`--([a-z-]+): #([0-9a-f]{6});`).FindAllStringSubmatch(style, -1) {
+			colours[m[1]] = luminance(t, m[2])
+		}
+		check := func(least float64, fore, back string) {
+			a, okA := colours[fore]
+			b, okB := colours[back]
+			if !okA || !okB {
+				t.Errorf("%s: no colour %s or %s", name, fore, back)
+				return
+			}
+			if c := (max(a, b) + 0.05) / (min(a, b) + 0.05); c < least {
+				t.Errorf("%s: %s on %s has a contrast of %.2f, under %.1f", name, fore, back, c, least)
+			}
+		}
+		for _, back := range []string{"ground", "surface", "raised"} {
+			for _, fore := range []string{"ink", "muted", "accent"} {
+				check(4.5, fore, back)
+			}
+		}
+		for _, s := range states {
+			for _, back := range []string{s + "-soft", "surface", "ground"} {
+				check(4.5, s, back)
+			}
+			check(4.5, "ink", s+"-soft")
+		}
+		for _, m := range []string{"nat", "dr", "tun"} {
+			check(4.5, m, "surface")
+			check(4.5, m, "unknown-soft")
+			check(3, m, "ground")
+		}
+		check(3, "line", "ground")
+	}
+}
+
+// luminance is the relative luminance of a colour, as WCAG defines it.
+func luminance(t *testing.T, hex string) float64 {
+	n, err := strconv.ParseUint(hex, 16, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := func(shift uint) float64 {
+		c := float64(n>>shift&0xff) / 255
+		if c <= 0.04045 {
+			return c / 12.92
+		}
+		return math.Pow((c+0.055)/1.055, 2.4)
+	}
+	return 0.2126*part(16) + 0.7152*part(8) + 0.0722*part(0)
+}

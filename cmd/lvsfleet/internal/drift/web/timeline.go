@@ -18,8 +18,8 @@ type timeline struct {
 	Ticks  []tick
 	Lanes  []lane
 	More   int // hosts without a lane
-	List   []drift.Drift
-	Rest   int // drifts that are not in List
+	Past   past
+	Rest   int // drifts that are not in Past
 }
 
 type tick struct{ X, Label, Anchor string }
@@ -52,9 +52,9 @@ func (p *page) timelineOf(ctx context.Context) timeline {
 	if err != nil {
 		return timeline{Blind: "The history cannot be read: " + firstLine(err.Error())}
 	}
-	t := timeline{List: all}
+	t := timeline{Past: past{List: all, Hosts: true}}
 	if len(all) > mostListed {
-		t.Rest, t.List = len(all)-mostListed, all[:mostListed]
+		t.Rest, t.Past.List = len(all)-mostListed, all[:mostListed]
 	}
 	if len(all) == 0 {
 		return t

@@ -55,8 +55,9 @@ type row struct {
 
 type service struct {
 	drift.Service
-	Rows    []real
-	Outside bool // somebody of it is not of the site
+	Rows   []real
+	Quiet  []real // of a large service, those that are as wanted: folded away
+	Active int    // connections, of all
 }
 
 type real struct {
@@ -72,8 +73,14 @@ type hostView struct {
 	Address string
 	Roles   []string
 	Items   []item
-	Past    []drift.Drift
+	Past    past
 	Blind   string // why the past is not shown
+}
+
+// A past is a list of drifts.
+type past struct {
+	List  []drift.Drift
+	Hosts bool // they are of several hosts
 }
 
 // An item is one drift that is there, with its diff by lines.
@@ -166,23 +173,25 @@ func judge(snap drift.Snapshot) (all []tally, worst, verdict string) {
 		"drifted": {"has drifted", "have drifted"}, "busy": {"is being changed", "are being changed"},
 		"unknown": {"has not been looked at", "have not been looked at"},
 	}
-	var parts []string
+	var many, single []string
 	for _, s := range states {
-		if s == "clean" || n[s] == 0 {
-			continue
+		switch {
+		case s == "clean" || n[s] == 0:
+		case n[s] > 1:
+			many = append(many, fmt.Sprintf("%d %s", n[s], says[s][1]))
+		default:
+			i := slices.IndexFunc(snap.Hosts, func(h drift.Host) bool { return mark(h.State) == s })
+			single = append(single, snap.Hosts[i].Name+" "+says[s][0])
 		}
-		who, form := fmt.Sprintf("%d of %d hosts", n[s], total), says[s][1]
-		if n[s] == 1 {
-			form = says[s][0]
-			for _, h := range snap.Hosts {
-				if mark(h.State) == s {
-					who = h.Name
-				}
-			}
-		}
-		parts = append(parts, who+" "+form)
 	}
-	return all, worst, strings.Join(parts, "; ") + "."
+	if len(many) > 0 {
+		of := fmt.Sprintf("Of %d hosts, %s", total, many[0])
+		if last := len(many) - 1; last > 0 {
+			of = fmt.Sprintf("Of %d hosts, %s and %s", total, strings.Join(many[:last], ", "), many[last])
+		}
+		single = append([]string{of}, single...)
+	}
+	return all, worst, strings.Join(single, "; ") + "."
 }
 
 func newRow(h drift.Host) row {
@@ -220,16 +229,23 @@ func firstLine(s string) string {
 }
 
 func newService(s drift.Service, snap drift.Snapshot) service {
+	const many = 16 // real servers; beyond it those that are as wanted are folded away
 	v := service{Service: s}
 	highest := 1
 	for _, r := range s.Real {
 		highest = max(highest, r.Weight)
 	}
 	for _, r := range s.Real {
-		v.Rows = append(v.Rows, real{
+		row := real{
 			Real: r, Share: 100 * max(0, r.Weight) / highest, Off: r.Weight != r.Want,
 			Linked: slices.ContainsFunc(snap.Hosts, func(h drift.Host) bool { return r.Host != "" && h.Name == r.Host }),
-		})
+		}
+		v.Active += r.Active
+		if !row.Off && len(s.Real) > many {
+			v.Quiet = append(v.Quiet, row)
+		} else {
+			v.Rows = append(v.Rows, row)
+		}
 	}
 	return v
 }
@@ -298,8 +314,8 @@ func (p *page) hostOf(ctx context.Context, snap drift.Snapshot, name string) (*h
 		v.Blind = "The history cannot be read: " + firstLine(err.Error())
 	}
 	for _, d := range all {
-		if d.Host == name && len(v.Past) < 100 {
-			v.Past = append(v.Past, d)
+		if d.Host == name && len(v.Past.List) < 100 {
+			v.Past.List = append(v.Past.List, d)
 		}
 	}
 	return v, true

@@ -84,17 +84,17 @@
     live.dataset.state = state;
     live.querySelector(".word").textContent = word;
   };
-  let wait = 5, missed = false;
+  let wait = 5;
   const listen = () => {
     const stream = new EventSource(root + "events");
     stream.onopen = () => {
       wait = 5;
       say("on", "live");
-      if (missed) { missed = false; refresh(); }
+      // What has changed since the page was made was told to nobody.
+      refresh();
     };
     stream.addEventListener("change", refresh);
     stream.onerror = () => {
-      missed = true;
       say("lost", "not live: trying again");
       if (stream.readyState !== EventSource.CLOSED) return;
       // Refused: the browser does not try again, so this does, and reads the
