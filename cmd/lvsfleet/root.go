@@ -48,7 +48,7 @@ TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.check(root) }
 	root.AddCommand(
 		newValidate(g), newRender(g), newDiff(g), newConverge(g), newRollback(g), newRemove(g), newVerify(g), newHistory(g), newGraph(g),
-		newLab(g), newVersion(g),
+		newImport(g), newLab(g), newVersion(g),
 	)
 	return root
 }
