@@ -12,6 +12,10 @@ import (
 func (l *loader) eval(expr hcl.Expression, ctx *hcl.EvalContext) (cty.Value, bool) {
 	v, diags := expr.Value(ctx)
 	for _, d := range diags {
+		if _, much := d.Extra.(tooMuch); much && d.Subject != nil {
+			l.code(inventory.CodeSize, *d.Subject, "%s", d.Detail)
+			continue
+		}
 		out := fromHCL(d)
 		if l.tainted(expr, ctx) {
 			out.Detail = "The expression has a sensitive value in it; what is wrong with it is not shown."
@@ -20,7 +24,13 @@ func (l *loader) eval(expr hcl.Expression, ctx *hcl.EvalContext) (cty.Value, boo
 		}
 		l.add(out)
 	}
-	return v, !diags.HasErrors()
+	if diags.HasErrors() {
+		return v, false
+	}
+	if !l.fits(v, expr.Range()) {
+		return cty.DynamicVal, false
+	}
+	return v, true
 }
 
 // tainted says that a sensitive value goes into the expression.

@@ -12,23 +12,23 @@ import (
 func functions() map[string]function.Function {
 	return map[string]function.Function{
 		// strings
-		"chomp": stdlib.ChompFunc, "format": stdlib.FormatFunc, "formatlist": stdlib.FormatListFunc,
-		"indent": stdlib.IndentFunc, "join": stdlib.JoinFunc, "lower": stdlib.LowerFunc,
-		"regex": stdlib.RegexFunc, "regexall": stdlib.RegexAllFunc, "regexreplace": stdlib.RegexReplaceFunc,
-		"replace": stdlib.ReplaceFunc, "split": stdlib.SplitFunc, "strlen": stdlib.StrlenFunc,
+		"chomp": stdlib.ChompFunc, "format": bounded(stdlib.FormatFunc, formatted), "formatlist": bounded(stdlib.FormatListFunc, formatted),
+		"indent": bounded(stdlib.IndentFunc, indented), "join": bounded(stdlib.JoinFunc, joined), "lower": stdlib.LowerFunc,
+		"regex": stdlib.RegexFunc, "regexall": stdlib.RegexAllFunc, "regexreplace": bounded(stdlib.RegexReplaceFunc, rewritten),
+		"replace": bounded(stdlib.ReplaceFunc, replaced), "split": stdlib.SplitFunc, "strlen": stdlib.StrlenFunc,
 		"strrev": stdlib.ReverseFunc, "substr": stdlib.SubstrFunc, "title": stdlib.TitleFunc,
 		"trim": stdlib.TrimFunc, "trimprefix": stdlib.TrimPrefixFunc, "trimspace": stdlib.TrimSpaceFunc,
 		"trimsuffix": stdlib.TrimSuffixFunc, "upper": stdlib.UpperFunc,
 
 		// collections
-		"chunklist": stdlib.ChunklistFunc, "coalesce": stdlib.CoalesceFunc, "coalescelist": stdlib.CoalesceListFunc,
-		"compact": stdlib.CompactFunc, "concat": stdlib.ConcatFunc, "contains": stdlib.ContainsFunc,
-		"distinct": stdlib.DistinctFunc, "element": stdlib.ElementFunc, "flatten": stdlib.FlattenFunc,
+		"chunklist": bounded(stdlib.ChunklistFunc, nil), "coalesce": stdlib.CoalesceFunc, "coalescelist": stdlib.CoalesceListFunc,
+		"compact": stdlib.CompactFunc, "concat": bounded(stdlib.ConcatFunc, nil), "contains": stdlib.ContainsFunc,
+		"distinct": bounded(stdlib.DistinctFunc, nil), "element": stdlib.ElementFunc, "flatten": bounded(stdlib.FlattenFunc, nil),
 		"keys": stdlib.KeysFunc, "length": stdlib.LengthFunc,
-		"lookup": stdlib.LookupFunc, "merge": stdlib.MergeFunc, "range": stdlib.RangeFunc,
-		"reverse": stdlib.ReverseListFunc, "setintersection": stdlib.SetIntersectionFunc,
-		"setproduct": stdlib.SetProductFunc, "setsubtract": stdlib.SetSubtractFunc, "setunion": stdlib.SetUnionFunc,
-		"slice": stdlib.SliceFunc, "sort": stdlib.SortFunc, "values": stdlib.ValuesFunc, "zipmap": stdlib.ZipmapFunc,
+		"lookup": stdlib.LookupFunc, "merge": bounded(stdlib.MergeFunc, nil), "range": stdlib.RangeFunc,
+		"reverse": stdlib.ReverseListFunc, "setintersection": bounded(stdlib.SetIntersectionFunc, nil),
+		"setproduct": unified(stdlib.SetProductFunc, multiplied), "setsubtract": bounded(stdlib.SetSubtractFunc, nil), "setunion": bounded(stdlib.SetUnionFunc, nil),
+		"slice": stdlib.SliceFunc, "sort": stdlib.SortFunc, "values": stdlib.ValuesFunc, "zipmap": bounded(stdlib.ZipmapFunc, nil),
 
 		// numbers
 		"abs": stdlib.AbsoluteFunc, "ceil": stdlib.CeilFunc, "floor": stdlib.FloorFunc, "log": stdlib.LogFunc,
@@ -37,12 +37,12 @@ func functions() map[string]function.Function {
 
 		// kinds and encodings
 		"can": tryfunc.CanFunc, "try": tryfunc.TryFunc,
-		"csvdecode": stdlib.CSVDecodeFunc, "jsondecode": stdlib.JSONDecodeFunc, "jsonencode": stdlib.JSONEncodeFunc,
+		"csvdecode": stdlib.CSVDecodeFunc, "jsondecode": stdlib.JSONDecodeFunc, "jsonencode": bounded(stdlib.JSONEncodeFunc, nil),
 		"tobool":   stdlib.MakeToFunc(cty.Bool),
-		"tolist":   stdlib.MakeToFunc(cty.List(cty.DynamicPseudoType)),
-		"tomap":    stdlib.MakeToFunc(cty.Map(cty.DynamicPseudoType)),
+		"tolist":   unified(stdlib.MakeToFunc(cty.List(cty.DynamicPseudoType)), nil),
+		"tomap":    bounded(stdlib.MakeToFunc(cty.Map(cty.DynamicPseudoType)), nil),
 		"tonumber": stdlib.MakeToFunc(cty.Number),
-		"toset":    stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
+		"toset":    unified(stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)), nil),
 		"tostring": stdlib.MakeToFunc(cty.String),
 
 		// networks

@@ -22,10 +22,17 @@ const (
 // straight, and templates in host labels, which it keeps, are masked, since
 // the language knows none there. ok is false where the parser must not see it.
 func (l *loader) guard(path string, src []byte) (masked []byte, ok bool) {
-	if shallow(src) {
+	long := longExponent(src) >= 0
+	if !long && shallow(src) {
 		return src, true
 	}
 	tokens, _ := hclsyntax.LexConfig(src, path, hcl.InitialPos)
+	for _, t := range tokens {
+		if long && t.Type == hclsyntax.TokenNumberLit && longExponent(t.Bytes) >= 0 {
+			l.code(inventory.CodeSize, t.Range, "A number has an exponent of at most three digits.")
+			return nil, false
+		}
+	}
 	if at, why := tooDeep(tokens); why != "" {
 		l.code(inventory.CodeNesting, at, "%s", why)
 		return nil, false
@@ -55,12 +62,37 @@ func (l *loader) guard(path string, src []byte) (masked []byte, ok bool) {
 			l.broken = true
 			l.syntax(diags)
 		}
+		if expr != nil {
+			l.budget.watch(expr)
+		}
 		l.labels[labelPlace{path, t.open.Range.Start.Byte}] = expr
 		for i := inner.Start.Byte; i < inner.End.Byte; i++ {
 			masked[i] = '_'
 		}
 	}
 	return masked, true
+}
+
+// longExponent finds where a number may have an exponent of four digits or
+// more, -1 if nowhere: the parser works such a number out.
+func longExponent(src []byte) int {
+	for i := 1; i+4 < len(src); i++ {
+		if c := src[i]; c != 'e' && c != 'E' || src[i-1] < '0' || src[i-1] > '9' {
+			continue
+		}
+		j := i + 1
+		if src[j] == '+' || src[j] == '-' {
+			j++
+		}
+		n := 0
+		for j+n < len(src) && n < 4 && '0' <= src[j+n] && src[j+n] <= '9' {
+			n++
+		}
+		if n == 4 {
+			return i
+		}
+	}
+	return -1
 }
 
 // tooDeep finds the first place that nests too deeply or is too long an

@@ -81,6 +81,11 @@ func (r *hostReader) all() []*inventory.Host {
 	case set && t.ElementType() != cty.String && t.ElementType() != cty.DynamicPseudoType, !set && !t.IsMapType() && !t.IsObjectType():
 		return bad("for_each takes a map or a set of strings, not a %s.", t.FriendlyName())
 	}
+	if v.LengthInt() > maxHosts {
+		r.hostsUnsure = true
+		r.code(inventory.CodeSize, a.Expr.Range(), "for_each has %d elements, more than %d.", v.LengthInt(), maxHosts)
+		return nil
+	}
 	if r.template == nil && v.LengthInt() > 1 {
 		return bad("Each of the %d hosts needs a name of its own: write the label with each.key, such as %q.", v.LengthInt(), r.label+"${each.key}")
 	}

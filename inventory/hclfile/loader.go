@@ -19,6 +19,7 @@ type loader struct {
 	digest  digest
 	labels  map[labelPlace]hclsyntax.Expression // templates in the labels of host blocks
 	root    *hcl.EvalContext
+	budget  budget
 	// The names of what is declared.
 	variableNames, localNames []string
 	secrets                   secrets

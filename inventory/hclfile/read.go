@@ -29,6 +29,9 @@ func (l *loader) siteFiles(path string) []string {
 		return nil
 	}
 	if !info.IsDir() {
+		if !l.regular(path, info) {
+			return nil
+		}
 		return []string{path}
 	}
 	entries, err := os.ReadDir(path)
@@ -39,15 +42,43 @@ func (l *loader) siteFiles(path string) []string {
 	var files []string
 	for _, e := range entries {
 		if n := e.Name(); strings.HasSuffix(n, ".hcl") && !strings.HasPrefix(n, ".") && !e.IsDir() {
-			files = append(files, filepath.Join(path, n))
+			file := filepath.Join(path, n)
+			// What cannot be looked at cannot be read either, and that is told.
+			if info, err := os.Stat(file); err == nil && !l.regular(file, info) {
+				continue
+			}
+			files = append(files, file)
 		}
 	}
-	if len(files) == 0 {
+	if len(files) == 0 && !l.broken {
 		l.broken = true
 		l.report(hcl.Range{Filename: path}, "No site here",
 			"The folder %s holds no file that ends in .hcl.", path)
 	}
 	return files
+}
+
+// regular refuses what is no file: a pipe or a device may never end, and a
+// site is read by several commands.
+func (l *loader) regular(path string, info fs.FileInfo) bool {
+	if info.Mode().IsRegular() {
+		return true
+	}
+	l.broken = true
+	l.report(hcl.Range{Filename: path}, "Cannot read "+path, "%s is neither a file nor a folder, but a %s.", path, kindOf(info.Mode()))
+	return false
+}
+
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeNamedPipe != 0:
+		return "pipe"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	case m&fs.ModeDevice != 0:
+		return "device"
+	}
+	return "folder" // with the name of a file, within a site's folder
 }
 
 func (l *loader) fileError(path string, err error) {
@@ -143,5 +174,8 @@ func (l *loader) parse(path string) *hclsyntax.Body {
 		return nil
 	}
 	body, _ := file.Body.(*hclsyntax.Body)
+	if body != nil {
+		l.budget.watch(body)
+	}
 	return body
 }

@@ -108,6 +108,9 @@ func (l *loader) convert(v *variable, val cty.Value, at hcl.Range, from string) 
 		l.code(inventory.CodeType, at, "The variable %q is of type %s, and %s is not: %s.", v.name, typeexpr.TypeString(v.typ), from, err)
 		return cty.DynamicVal
 	}
+	if !l.fits(out, at) {
+		return cty.DynamicVal
+	}
 	return out
 }
 

@@ -3,8 +3,10 @@ package hclfile
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -30,8 +32,11 @@ func (r *Result) Write(w io.Writer, width int, color bool) error {
 		alike[diagKey{d.Summary, d.Subject}]++
 	}
 	shown := map[diagKey]int{}
-	for i := range r.Diags {
-		d := &r.Diags[i]
+	for i, d := range t.order() {
+		if t.written == maxShown {
+			t.rest(i)
+			break
+		}
 		k := diagKey{d.Summary, d.Subject}
 		if shown[k]++; shown[k] <= maxAlike || d.Subject.File == "" {
 			t.write(d)
@@ -45,6 +50,31 @@ func (r *Result) Write(w io.Writer, width int, color bool) error {
 	return nil
 }
 
+// order is that of the places. Where not all are shown, errors come first.
+func (t *textWriter) order() []*inventory.Diagnostic {
+	list := make([]*inventory.Diagnostic, len(t.r.Diags))
+	for i := range list {
+		list[i] = &t.r.Diags[i]
+	}
+	if len(list) > maxShown {
+		slices.SortStableFunc(list, func(a, b *inventory.Diagnostic) int { return cmp.Compare(a.Severity, b.Severity) })
+	}
+	return list
+}
+
+// rest says what is not shown, from the i-th on.
+func (t *textWriter) rest(i int) {
+	errors, warnings := 0, 0
+	for _, d := range t.order()[i:] {
+		if d.Severity == inventory.Warning {
+			warnings++
+		} else {
+			errors++
+		}
+	}
+	fmt.Fprintf(t.out, "And %d more, %d of them errors, which --json shows: mend these first.\n\n", errors+warnings, errors)
+}
+
 type textWriter struct {
 	r       *Result
 	out     *bufio.Writer // keeps the first error
@@ -54,9 +84,9 @@ type textWriter struct {
 	written int
 }
 
-// maxContexts bounds how many diagnostics name the block that they stand in:
-// it is looked for among all blocks of the file.
-const maxContexts = 500
+// maxShown bounds how many diagnostics are shown: nobody reads more, and what a
+// whole file has wrong in each line has one cause.
+const maxShown = 250
 
 // maxAlike bounds how often one rule is shown to be broken at one place: a
 // line of a for_each may be wrong for thousands of hosts.
@@ -130,7 +160,7 @@ func (t *textWriter) hide(src []byte) string {
 // context names the block, as far as the parser got.
 func (t *textWriter) context(f *hcl.File, at inventory.Range) string {
 	nav, ok := f.Nav.(interface{ ContextDefRange(offset int) hcl.Range })
-	if !ok || t.written >= maxContexts {
+	if !ok {
 		return ""
 	}
 	// The header as it is written, since labels may hold templates.
