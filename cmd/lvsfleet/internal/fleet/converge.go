@@ -141,6 +141,7 @@ func (r *run) carryOut(ctx context.Context, approve func([]Finding) (asked bool,
 	}
 	r.begun = true
 	r.stages(ctx, pending)
+	r.askLost(ctx)
 	return nil
 }
 

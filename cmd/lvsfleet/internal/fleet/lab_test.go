@@ -393,7 +393,8 @@ func TestADirectorThatVanishesInMidDrainGivesBackInTheLab(t *testing.T) {
 	if strings.Count(seen, "-w 0") != 1 {
 		t.Errorf("in mid-drain:\n%s", seen)
 	}
-	want := map[string]Status{"lb": Incomplete, "rs160": Skipped, "rs170": Skipped, "rs180": Skipped}
+	// It could be asked again: it is known to be as before.
+	want := map[string]Status{"lb": Failed, "rs160": Skipped, "rs170": Skipped, "rs180": Skipped}
 	if d := cmp.Diff(want, statuses(out)); d != "" {
 		t.Error(d)
 	}
@@ -406,6 +407,46 @@ func TestADirectorThatVanishesInMidDrainGivesBackInTheLab(t *testing.T) {
 		}
 	}
 	l.converge(labSite(inventory.DR, "192.168.0.1", all...))
+}
+
+// A real server is lost in mid-change, and found again a while later. Until
+// then nobody knows how it is, and it gets no client.
+func TestWhoIsLostInMidChangeIsWaitedForInTheLab(t *testing.T) {
+	all := []string{"rs160", "rs170", "rs180"}
+	for _, lost := range []string{"rs160", "rs170"} { // without an agent its guard would still wait
+		t.Run(lost, func(t *testing.T) {
+			l := startLab(t, provenSite(inventory.DR, "192.168.0.252", all...))
+			l.converge(provenSite(inventory.DR, "192.168.0.252", all...))
+			address := "192.168.0." + strings.TrimPrefix(lost, "rs") + ":80"
+			slept := 0
+			l.asleep = func() {
+				if slept++; !strings.Contains(l.table(), address+" -g -w 0") {
+					t.Errorf("it has clients:\n%s", l.table())
+				}
+				if slept == 3 {
+					l.lab.SetFaults(lost, lab.Faults{})
+				}
+			}
+			site := provenSite(inventory.DR, "192.168.0.1", all...)
+			site.Rollout.MaxFailures = 1
+			out := l.breaking(site, func(host string) {
+				if host == lost {
+					l.lab.Vanish(lost)
+				}
+			})
+			want := map[string]Status{"lb": Unchanged, "rs160": Changed, "rs170": Changed, "rs180": Changed}
+			want[lost] = Failed
+			l.became(out, want)
+			if slept != 3 {
+				t.Errorf("waited %d times: %v", slept, result(out, lost).Err)
+			}
+			if !strings.Contains(l.table(), address+" -g -w 3") {
+				t.Errorf("its weight is not back:\n%s", l.table())
+			}
+			l.asleep = nil
+			l.converge(site)
+		})
+	}
 }
 
 // A real server's change fails over SSH: it is put back, and its weight too.

@@ -32,7 +32,7 @@ func (r *run) stage(ctx context.Context, s inventory.Stage, belongs func(*member
 		r.enter(m, s)
 		// A transaction that has begun is finished, whatever becomes of the
 		// terminal: half of one is what nobody wants.
-		changed, err := r.transact(context.WithoutCancel(ctx), m, s, gate)
+		changed, err := r.transact(ctx, m, s, gate)
 		var left *agent.LeftError
 		switch {
 		case errors.As(err, &left):
@@ -123,8 +123,10 @@ func holds(d inventory.Desired, addr netip.Addr) bool {
 }
 
 // transact runs one host's transaction: begin, apply, and commit over a fresh
-// login. It says whether there was anything to do.
-func (r *run) transact(ctx context.Context, m *member, s inventory.Stage, gate func(context.Context) error) (bool, error) {
+// login. It says whether there was anything to do. The end of ctx only ends
+// the waiting for a host that was lost.
+func (r *run) transact(waiting context.Context, m *member, s inventory.Stage, gate func(context.Context) error) (bool, error) {
+	ctx := context.WithoutCancel(waiting)
 	name := m.host.Name
 	progress := r.progress(name, s)
 	report := m.begun // a real server has begun on all of it
@@ -143,12 +145,16 @@ func (r *run) transact(ctx context.Context, m *member, s inventory.Stage, gate f
 		return false, nil // there is no transaction, and none to commit
 	}
 	if err := m.session.Apply(ctx, progress); err != nil {
+		var undo *agent.UndoError
+		if errors.As(err, &undo) && r.undone(waiting, m, s, err) {
+			err = undo.Cause
+		}
 		return false, fmt.Errorf("change %s: %w", name, err)
 	}
 	if !m.director() && r.back == "" {
 		gate = both(func(ctx context.Context) error { return r.proofs.prove(ctx, m) }, gate)
 	}
-	if err := r.commit(ctx, m, report, gate, progress); err != nil {
+	if err := r.commit(waiting, m, s, report, gate); err != nil {
 		return false, err
 	}
 	return true, nil
@@ -191,10 +197,11 @@ const commitTimeout = 2 * time.Minute
 
 // commit logs in anew, which proves that the host can still be reached, and
 // puts the staged files in place; if it cannot, everything is undone over the
-// line that still stands.
-func (r *run) commit(ctx context.Context, m *member, report agent.Report, gate func(context.Context) error, progress func(agent.Event)) error {
-	name := m.host.Name
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+// line that still stands, or else by the host itself, which is waited for
+// until waiting ends.
+func (r *run) commit(waiting context.Context, m *member, s inventory.Stage, report agent.Report, gate func(context.Context) error) error {
+	name, progress := m.host.Name, r.progress(m.host.Name, s)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(waiting), commitTimeout)
 	defer cancel()
 	fresh, err := r.proveReachable(ctx, m, report)
 	if err != nil {
@@ -205,15 +212,20 @@ func (r *run) commit(ctx context.Context, m *member, report agent.Report, gate f
 		}
 	}
 	if err != nil {
-		if undo := m.session.Finish(ctx, r.Run, false, progress); undo != nil {
-			return fmt.Errorf("%w; undo: %w", err, undo)
+		switch undo := m.session.Finish(ctx, r.Run, false, progress); {
+		case undo == nil:
+			return err
+		case r.undone(waiting, m, s, undo):
+			return fmt.Errorf("%w; it has undone all of it by itself", err)
+		default:
+			return fmt.Errorf("%w; undo: %w", err, unsettled(undo))
 		}
-		return err
 	}
 	if fresh != m.session {
 		defer fresh.Close()
 	}
-	if err := fresh.Finish(ctx, r.Run, true, progress); err != nil {
+	err = fresh.Finish(ctx, r.Run, true, progress)
+	if err = r.commitLost(waiting, m, s, err); err != nil {
 		return fmt.Errorf("commit on %s: %w", name, err)
 	}
 	return nil

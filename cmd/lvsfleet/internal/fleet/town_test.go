@@ -36,6 +36,7 @@ type town struct {
 	first   map[place2]bool // services that have had somebody to serve them
 	hits    map[string]bool // hosts on which traffic may be cut by their change
 	drained map[string]bool // entries with weight 0
+	undone  map[string]bool // hosts whose last transaction was undone
 	smooth  bool            // nothing fails: what is drained stays so until it has changed
 	calls   int
 	dieAt   int    // the call at which the controller dies; 0: never
@@ -130,6 +131,9 @@ func (c *citizen) settle() {
 		if c.tx.Reverts != nil {
 			c.w.state[c.host] = "after"
 		}
+	}
+	if c.applied {
+		c.w.undone[c.host] = true
 	}
 	c.undo, c.did, c.applied, c.tx = nil, nil, false, nil
 }
@@ -288,6 +292,7 @@ func (c *citizen) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Ev
 		c.settle()
 	}
 	c.tx, c.applied = &tx, false
+	delete(c.w.undone, c.host)
 	return c.report(tx), nil
 }
 
@@ -324,6 +329,9 @@ func (c *citizen) Finish(_ context.Context, _ string, commit bool, _ func(agent.
 	defer c.w.look(verb + " " + c.host)
 	if err := c.w.call(c, verb, c.host); err != nil {
 		return err
+	}
+	if commit && c.w.undone[c.host] {
+		return fmt.Errorf("commit on %s: %w", c.host, agent.ErrUndone)
 	}
 	if commit && c.w.tables[c.host] == nil && c.w.hits[c.host] && c.w.calls != c.w.loseAt {
 		for dir, table := range c.w.tables {

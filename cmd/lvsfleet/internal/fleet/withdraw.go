@@ -84,7 +84,7 @@ func (r *run) inForce(ctx context.Context, l *loan, gone bool) error {
 	if !gone {
 		return nil
 	}
-	if err := r.commit(ctx, m, report, nil, progress); err != nil {
+	if err := r.commit(ctx, m, inventory.Withdraw, report, nil); err != nil {
 		return err
 	}
 	r.observe(Event{Host: m.host.Name, Stage: inventory.Withdraw, Phase: PhaseDone})
