@@ -351,6 +351,26 @@ func TestASiteThatChangesInTheLab(t *testing.T) {
 	}
 }
 
+// A client has just begun to connect when the weight goes: IPVS counts it as
+// inactive until its handshake is done.
+func TestADrainSeesWhoIsOnTheWayInInTheLab(t *testing.T) {
+	site := func(gateway string) *inventory.Site { return labSite(inventory.DR, gateway, "rs160", "rs170") }
+	l := startLab(t, site("192.168.0.252"))
+	l.converge(site("192.168.0.252"))
+	l.entries(func(_ ipvs.Key, e *ipvs.Destination) { e.Inactive = 1 })
+	l.asleep = func() {
+		l.entries(func(_ ipvs.Key, e *ipvs.Destination) {
+			if e.Weight == 0 && e.Inactive == 1 {
+				e.Inactive, e.Active = 0, 3
+			}
+		})
+	}
+	l.converge(site("192.168.0.1"))
+	if !l.happened("drain 0", "drain 2", "drain 1", "drain 0", "change do rs160") {
+		t.Errorf("%q", l.events)
+	}
+}
+
 // An old director has no agent: its table is read and edited by ipvsadm. Clients
 // that are bound to a real server count as much as connections.
 func TestADirectorWithoutAnAgentDrainsInTheLab(t *testing.T) {

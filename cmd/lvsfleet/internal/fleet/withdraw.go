@@ -100,16 +100,20 @@ func (r *run) drain(ctx context.Context, loans []*loan) {
 	}
 	clock := r.clock()
 	end := clock.Now().Add(limit)
-	for {
+	for first := true; ; first = false {
 		left := map[string]int{} // by real server
+		opening := false
 		for _, l := range loans {
 			if r.failed.has(l.dir.host.Name) {
 				return // the batch ends
 			}
-			n, err := r.draining(ctx, l, left)
+			n, inactive, err := r.draining(ctx, l, left)
 			if err != nil {
 				return
 			}
+			// A TCP connection that is being opened is as inactive as one that
+			// is closing (ip_vs_proto_tcp.c); it is active by the next look.
+			opening = opening || first && inactive > 0
 			r.observe(Event{Host: l.dir.host.Name, Stage: inventory.Withdraw, Phase: PhaseDrain, Connections: n})
 		}
 		rest := end.Sub(clock.Now())
@@ -121,7 +125,7 @@ func (r *run) drain(ctx context.Context, loans []*loan) {
 			}
 			return
 		}
-		if len(left) == 0 || clock.Sleep(ctx, min(rest, drainPoll)) != nil {
+		if len(left) == 0 && !opening || clock.Sleep(ctx, min(rest, drainPoll)) != nil {
 			return
 		}
 	}
@@ -130,23 +134,23 @@ func (r *run) drain(ctx context.Context, loans []*loan) {
 // drainPoll is how often the connections are counted.
 const drainPoll = time.Second
 
-// draining counts the connections of the loan's entries, and adds them up by
-// real server.
-func (r *run) draining(ctx context.Context, l *loan, left map[string]int) (int, error) {
+// draining counts the connections of the loan's entries, and adds those that
+// are waited for up by real server.
+func (r *run) draining(ctx context.Context, l *loan, left map[string]int) (n, inactive int, err error) {
 	live, err := r.loanTable(ctx, l)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	n := 0
 	for _, e := range l.entries {
 		if now, ok := live[entryKey{e.Service, e.Dest.DestKey}]; ok {
+			inactive += now.Inactive
 			if c := (&entry{Entry: now}).connections(); c > 0 {
 				n += c
 				left[e.host] += c
 			}
 		}
 	}
-	return n, nil
+	return n, inactive, nil
 }
 
 type entryKey struct {
