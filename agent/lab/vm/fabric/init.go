@@ -38,7 +38,8 @@ func Settle(in io.Reader) (Spec, error) {
 }
 
 // mount gives the host folders of its own: those that outlast a power cut are
-// bound from its folder, the rest is in memory.
+// bound from its folder, the rest is in memory. /var/run is empty after a boot,
+// on every system.
 func (s Spec) mount() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
@@ -54,7 +55,7 @@ func (s Spec) mount() error {
 			return fmt.Errorf("bind /%s: %w", d, err)
 		}
 	}
-	for _, d := range []string{"/run", "/tmp"} {
+	for _, d := range []string{"/run", "/tmp", "/var/run"} {
 		if err := unix.Mount("tmpfs", d, "tmpfs", 0, "mode=0755"); err != nil {
 			return fmt.Errorf("mount %s: %w", d, err)
 		}

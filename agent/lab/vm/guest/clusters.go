@@ -29,6 +29,9 @@ type cluster struct {
 	// direct says that answers do not pass the director.
 	direct bool
 	hosts  []fabric.Spec
+	// controller has the cards and routes of the controller beside the
+	// management network.
+	controller fabric.Spec
 }
 
 // card makes a card of a host.
@@ -111,10 +114,9 @@ func clusters() []cluster {
 func (s *suite) build(c cluster) error {
 	s.fabric.Clear()
 	_ = os.Remove(faults)
-	hosts := append([]fabric.Spec{
-		plain("controller", card("mgmt0", "mgmt", management+".1/24")),
-		plain("watch", card("eth0", c.seg)),
-	}, c.hosts...)
+	controller := plain("controller", append(c.controller.Links, card("mgmt0", "mgmt", management+".1/24"))...)
+	controller.Routes = c.controller.Routes
+	hosts := append([]fabric.Spec{controller, plain("watch", card("eth0", c.seg))}, c.hosts...)
 	var names []string
 	for _, h := range hosts {
 		for _, l := range h.Links {

@@ -19,6 +19,9 @@ func (s *suite) all() {
 			s.cluster(c)
 		}
 	}
+	if s.wants("transaction") {
+		s.transactions()
+	}
 	if s.wants("kernel") {
 		s.kernel()
 	}
