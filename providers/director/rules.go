@@ -2,9 +2,7 @@ package director
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -26,29 +24,24 @@ type rules struct {
 // ID is that of the file.
 func (r rules) ID() string { return "file:" + r.path }
 
-// Check compares the file.
+// Check compares the file. It is taken apart once: it may be long.
 func (r rules) Check(ctx context.Context, h host.Host) (step.Change, error) {
-	file := step.FileStep{Path: r.path, Mode: 0o600, Rules: true, Edits: []step.Edit{func(old []byte) ([]byte, error) {
-		return editRules(old, r.want), nil
+	var lines []line
+	var foreign []ipvs.Service
+	file := step.FileStep{Path: r.path, Mode: 0o600, Rules: true, Edits: []step.Edit{func(old []byte) (next []byte, _ error) {
+		lines = readRules(old)
+		next, foreign = editLines(old, lines, r.want)
+		return next, nil
 	}}}
 	c, err := file.Check(ctx, h)
 	if err != nil {
 		return step.Change{}, err
 	}
-	old, err := h.ReadFile(ctx, r.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return c, nil
-	}
-	if err != nil {
-		return step.Change{}, fmt.Errorf("read %s: %w", r.path, err)
-	}
-	lines := readRules(old.Data)
 	for i, l := range lines {
 		if l.err != nil {
 			c.Notes = append(c.Notes, fmt.Sprintf("%s: line %d is not understood, and left as it is: %s", r.path, i+1, strings.TrimSpace(l.text)))
 		}
 	}
-	_, foreign := ipvs.Diff(loaded(lines), r.want)
 	c.Notes = append(c.Notes, foreignNotes(r.path, foreign)...)
 	return c, nil
 }
@@ -123,14 +116,19 @@ func loaded(lines []line) []ipvs.Service {
 	return ipvs.After(nil, edits)
 }
 
-// editRules gives the file with our services as they must be and every other
-// line as it was.
+// editRules gives the file with our services as they must be.
 func editRules(old []byte, want []ipvs.Want) []byte {
-	lines := readRules(old)
+	next, _ := editLines(old, readRules(old), want)
+	return next
+}
+
+// editLines gives the file, of these lines, with our services as they must be
+// and every other line as it was, and the services of others in it.
+func editLines(old []byte, lines []line, want []ipvs.Want) (next []byte, foreign []ipvs.Service) {
 	have := loaded(lines)
-	edits, _ := ipvs.Diff(have, want)
+	edits, foreign := ipvs.Diff(have, want)
 	if len(edits) == 0 {
-		return old
+		return old, foreign
 	}
 	wrong := map[ipvs.Key]bool{}
 	var order []ipvs.Key
@@ -175,7 +173,7 @@ func editRules(old []byte, want []ipvs.Want) []byte {
 		}
 		b.WriteString(text)
 	}
-	return append([]byte(b.String()), tail.String()...)
+	return append([]byte(b.String()), tail.String()...), foreign
 }
 
 // block gives what must stand in place of the lines at the places, for the
