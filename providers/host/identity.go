@@ -27,7 +27,7 @@ type Identity struct {
 // string ("illumos-..." or a distribution's, where Solaris says "Generic...",
 // "11.4..." and the like).
 func Identify(ctx context.Context, r Runner) (Identity, error) {
-	argv := []string{"uname", "-s", "-r", "-m", "-v"}
+	argv := unameArgv()
 	run := func() (Result, error) { return r.Run(ctx, Cmd{Argv: argv}) }
 	if h, ok := r.(Host); ok {
 		run = func() (Result, error) { return Query(ctx, h, argv...) }
@@ -59,6 +59,8 @@ func Identify(ctx context.Context, r Runner) (Identity, error) {
 	}
 	return id, nil
 }
+
+func unameArgv() []string { return []string{"uname", "-s", "-r", "-m", "-v"} }
 
 // Version gives the leading numbers of a release: "5.4-RELEASE" is 5, 4, 0.
 // What is not a number ends it.

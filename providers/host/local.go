@@ -75,6 +75,9 @@ func (l *Local) Run(ctx context.Context, cmd Cmd) (Result, error) {
 		return Result{Exit: exit, Stderr: []byte(stderr)},
 			&ExitError{Host: l.name(), Argv: cmd.Argv, Exit: exit, Stderr: stderr}
 	}
+	if out, ok := answer(cmd); ok && ctx.Err() == nil {
+		return Result{Stdout: out}, nil
+	}
 	prog, ok := lookup(cmd.Argv[0])
 	if !ok {
 		return failed(127, cmd.Argv[0]+": command not found\n")
