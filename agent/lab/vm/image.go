@@ -54,7 +54,7 @@ func (i *Image) Copy(from, name string) error {
 	if err != nil {
 		return fmt.Errorf("copy into the image: %w", err)
 	}
-	i.Put(name, info.Mode().Perm(), data)
+	i.Put(name, info.Mode().Perm()|info.Mode()&fs.ModeSetuid, data)
 	return nil
 }
 
@@ -79,7 +79,20 @@ func (i *Image) Program(ctx context.Context, name string) error {
 	if err := i.Copy(real, "/usr/sbin/"+name); err != nil {
 		return err
 	}
-	text, err := exec.CommandContext(ctx, "ldd", real).Output()
+	return i.libraries(ctx, real)
+}
+
+// Library copies a library that a program loads by itself, by its path here,
+// and those that it is linked with.
+func (i *Image) Library(ctx context.Context, file string) error {
+	if err := i.Copy(file, file); err != nil {
+		return err
+	}
+	return i.libraries(ctx, file)
+}
+
+func (i *Image) libraries(ctx context.Context, file string) error {
+	text, err := exec.CommandContext(ctx, "ldd", file).Output()
 	if err != nil {
 		return nil //nolint:nilerr // ldd fails on what is linked with nothing
 	}
@@ -183,6 +196,9 @@ func (i *Image) WriteTo(w io.Writer) (int64, error) {
 	}
 	record := func(ino int, name string, e entry) error {
 		mode := uint32(e.mode.Perm())
+		if e.mode&fs.ModeSetuid != 0 {
+			mode |= 0o4000
+		}
 		switch {
 		case e.mode.IsDir():
 			mode |= 0o040000

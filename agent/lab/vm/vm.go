@@ -23,7 +23,7 @@ import (
 func Packages() []string {
 	return []string{
 		"qemu-system-x86", "busybox-static", "openssh-server", "openssh-client",
-		"iproute2", "ipvsadm", "kmod", "procps",
+		"iproute2", "ipvsadm", "kmod", "procps", "sudo", "libpam-modules",
 	}
 }
 
@@ -39,9 +39,16 @@ type Machine struct {
 // verdict is the last line of a run.
 var verdict = regexp.MustCompile(`^([0-9]+) passed, ([0-9]+) failed$`)
 
-// Run boots the machine and copies what it says to out, until it powers off.
-// An error says that it did not come to its end, or that a check failed.
-func (m Machine) Run(ctx context.Context, out io.Writer) error {
+// A Verdict counts the checks of a run.
+type Verdict struct{ Passed, Failed int }
+
+// String is the verdict as the last line of a run.
+func (v Verdict) String() string { return fmt.Sprintf("%d passed, %d failed", v.Passed, v.Failed) }
+
+// Run boots the machine and copies what it says to out, line by line, until it
+// powers off. An error says that it did not come to its end, or that a check
+// failed; the verdict is as far as it came.
+func (m Machine) Run(ctx context.Context, out io.Writer) (v Verdict, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.Limit, fmt.Errorf("the virtual machine was not done after %s", m.Limit))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
@@ -52,38 +59,37 @@ func (m Machine) Run(ctx context.Context, out io.Writer) error {
 	cmd.Stderr = out
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return v, err
 	}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start QEMU: %w", err)
+		return v, fmt.Errorf("start QEMU: %w", err)
 	}
-	last := ""
+	told := false
 	lines := bufio.NewScanner(pipe)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		line := clean(lines.Text())
-		if verdict.MatchString(line) {
-			last = line
+		if f := verdict.FindStringSubmatch(line); f != nil {
+			told = true
+			v.Passed, _ = strconv.Atoi(f[1])
+			v.Failed, _ = strconv.Atoi(f[2])
 		}
 		fmt.Fprintln(out, line)
 	}
 	err = cmd.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("QEMU: %w", err)
-	}
-	v := verdict.FindStringSubmatch(last)
 	switch {
-	case v == nil:
-		return errors.New("the virtual machine went down before its checks were done")
-	case v[1] == "0":
-		return errors.New("no check was made")
-	case v[2] != "0":
-		return errors.New(last)
+	case ctx.Err() != nil:
+		return v, context.Cause(ctx)
+	case err != nil:
+		return v, fmt.Errorf("QEMU: %w", err)
+	case !told:
+		return v, errors.New("the virtual machine went down before its checks were done")
+	case v.Failed > 0:
+		return v, errors.New(v.String())
+	case v.Passed == 0:
+		return v, errors.New("no check was made")
 	}
-	return nil
+	return v, nil
 }
 
 // clean takes away what the firmware and the serial line add.
@@ -142,40 +148,23 @@ func FetchKernel(ctx context.Context, cache string, out io.Writer) (Kernel, erro
 	if len(found) > 0 {
 		return kernelAt(found[len(found)-1]), nil
 	}
-	text, err := exec.CommandContext(ctx, "apt-cache", "depends", "linux-image-cloud-amd64").Output()
-	if err != nil || !kernelPackage.Match(text) {
+	version, deb, err := download(ctx, cache, out)
+	if err != nil {
+		// What apt knows may be older than what its servers have.
+		fmt.Fprintln(out, err)
 		if text, err := exec.CommandContext(ctx, "apt-get", "update", "-q").CombinedOutput(); err != nil {
 			return Kernel{}, fmt.Errorf("apt-get update: %w\n%s", err, text)
 		}
-		if text, err = exec.CommandContext(ctx, "apt-cache", "depends", "linux-image-cloud-amd64").Output(); err != nil {
-			return Kernel{}, fmt.Errorf("apt-cache depends linux-image-cloud-amd64: %w", err)
+		if version, deb, err = download(ctx, cache, out); err != nil {
+			return Kernel{}, err
 		}
-	}
-	m := kernelPackage.FindStringSubmatch(string(text))
-	if m == nil {
-		return Kernel{}, fmt.Errorf("apt knows no kernel package:\n%s", text)
-	}
-	version := m[1]
-	fmt.Fprintln(out, "download", m[0])
-	dir := filepath.Join(cache, "download")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return Kernel{}, err
-	}
-	get := exec.CommandContext(ctx, "apt-get", "download", m[0])
-	get.Dir = dir
-	if text, err := get.CombinedOutput(); err != nil {
-		return Kernel{}, fmt.Errorf("apt-get download %s: %w\n%s", m[0], err, text)
-	}
-	debs, err := filepath.Glob(filepath.Join(dir, m[0]+"_*.deb"))
-	if err != nil || len(debs) == 0 {
-		return Kernel{}, fmt.Errorf("apt-get download %s left no package", m[0])
 	}
 	tmp, root := filepath.Join(cache, "unpack"), filepath.Join(cache, "kernel-"+version)
 	if err := os.RemoveAll(tmp); err != nil {
 		return Kernel{}, err
 	}
 	for _, argv := range [][]string{
-		{"dpkg-deb", "-x", debs[len(debs)-1], tmp},
+		{"dpkg-deb", "-x", deb, tmp},
 		{"depmod", "-b", tmp, version},
 	} {
 		if text, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
@@ -186,6 +175,30 @@ func FetchKernel(ctx context.Context, cache string, out io.Writer) (Kernel, erro
 		return Kernel{}, err
 	}
 	return kernelAt(filepath.Join(root, "boot", "vmlinuz-"+version)), nil
+}
+
+// download fetches the package of the kernel that apt knows.
+func download(ctx context.Context, cache string, out io.Writer) (version, deb string, err error) {
+	text, err := exec.CommandContext(ctx, "apt-cache", "depends", "linux-image-cloud-amd64").CombinedOutput()
+	m := kernelPackage.FindStringSubmatch(string(text))
+	if err != nil || m == nil {
+		return "", "", fmt.Errorf("apt knows no kernel package (apt-cache depends linux-image-cloud-amd64: %v):\n%s", err, text)
+	}
+	fmt.Fprintln(out, "download", m[0])
+	dir := filepath.Join(cache, "download")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", "", err
+	}
+	get := exec.CommandContext(ctx, "apt-get", "download", m[0])
+	get.Dir = dir
+	if text, err := get.CombinedOutput(); err != nil {
+		return "", "", fmt.Errorf("apt-get download %s: %w\n%s", m[0], err, text)
+	}
+	debs, err := filepath.Glob(filepath.Join(dir, m[0]+"_*.deb"))
+	if err != nil || len(debs) == 0 {
+		return "", "", fmt.Errorf("apt-get download %s left no package", m[0])
+	}
+	return m[1], debs[len(debs)-1], nil
 }
 
 func kernelAt(image string) Kernel {

@@ -35,7 +35,8 @@ type Machine struct {
 	disk  string
 	fault func(error) // told what the namespace could not be made to do
 
-	mu sync.Mutex // one mirror at a time
+	mu     sync.Mutex // one mirror at a time
+	saving sync.Mutex // one save at a time
 }
 
 // inventoryHost is the host as its inventory would have it.
@@ -113,8 +114,11 @@ func (v *Machine) load() error {
 	return nil
 }
 
-// save writes the files down: a power cut may come at any time.
+// save writes the files down: a power cut may come at any time, and commands
+// end side by side.
 func (v *Machine) save() error {
+	v.saving.Lock()
+	defer v.saving.Unlock()
 	var list []host.File
 	v.m.Locked(func() {
 		v.m.FS.Walk("/", func(_ string, n host.File) { list = append(list, n) })

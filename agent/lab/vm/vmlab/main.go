@@ -1,12 +1,14 @@
-// Command vmlab proves lvsfleet on a real kernel: it builds a virtual machine,
-// boots it, and copies what its checks say to standard output. The transcript
-// of the last run is kept in the cache.
+// Command vmlab proves lvsfleet on a real kernel: it builds virtual machines,
+// boots them side by side, and copies what their checks say to standard output,
+// each line behind the number of its machine. The transcripts of the last run
+// are kept in the cache.
 //
-//	go run ./agent/lab/vm/vmlab [-cache .cache/vmlab] [-run NAMES] [-limit 10m]
+//	go run ./agent/lab/vm/vmlab [-cache .cache/vmlab] [-run PARTS[/PARTS]] [-limit 10m]
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -15,6 +17,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -23,9 +26,9 @@ import (
 
 func main() {
 	cache := flag.String("cache", ".cache/vmlab", "downloads and the transcript are kept in this `folder`")
-	run := flag.String("run", "all", "the parts to run, separated by commas")
+	run := flag.String("run", "all", "the `parts` to run, separated by commas; with a slash between them, each list in a machine of its own")
 	limit := flag.Duration("limit", 10*time.Minute, "the machine is ended after this time")
-	memory := flag.Int("memory", 2048, "of the machine, in MiB")
+	memory := flag.Int("memory", 2048, "of a machine, in MiB")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -65,21 +68,90 @@ func prove(ctx context.Context, cache, run string, limit time.Duration, memory i
 	if err := pack(ctx, kernel, filepath.Join(cache, "bin"), initrd); err != nil {
 		return err
 	}
-	name := filepath.Join(cache, "transcript.txt")
-	transcript, err := os.Create(name)
-	if err != nil {
-		return err
+	if run == "all" {
+		run = everything
 	}
 	step("boot Linux %s", kernel.Version)
-	m := vm.Machine{Kernel: kernel.Image, Initrd: initrd, Args: strings.ReplaceAll(run, " ", ""), Memory: memory, Limit: limit}
-	err = m.Run(ctx, io.MultiWriter(os.Stdout, transcript))
+	lists := strings.Split(strings.ReplaceAll(run, " ", ""), "/")
+	verdicts, errs := make([]vm.Verdict, len(lists)), make([]error, len(lists))
+	var out sync.Mutex
+	var machines sync.WaitGroup
+	for i, parts := range lists {
+		machines.Go(func() {
+			m := vm.Machine{Kernel: kernel.Image, Initrd: initrd, Args: parts, Memory: memory, Limit: limit}
+			verdicts[i], errs[i] = boot(ctx, m, i+1, cache, &out)
+		})
+	}
+	machines.Wait()
+	var total vm.Verdict
+	for _, v := range verdicts {
+		total.Passed += v.Passed
+		total.Failed += v.Failed
+	}
+	step("done")
+	fmt.Println(total)
+	return errors.Join(errs...)
+}
+
+// everything is all that is checked, in two machines that take about as long.
+const everything = "nat,dr,tun,mistakes,download/ipvs,large,kernel,become,transaction"
+
+// boot runs a machine, and keeps what it says.
+func boot(ctx context.Context, m vm.Machine, number int, cache string, out *sync.Mutex) (vm.Verdict, error) {
+	name := filepath.Join(cache, fmt.Sprintf("transcript-%d.txt", number))
+	transcript, err := os.Create(name)
+	if err != nil {
+		return vm.Verdict{}, err
+	}
+	v, err := m.Run(ctx, io.MultiWriter(&numbered{number, out}, transcript))
 	if cerr := transcript.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
-		return fmt.Errorf("%w (transcript: %s)", err, name)
+		return v, fmt.Errorf("machine %d: %w (transcript: %s)", number, err, name)
 	}
-	step("done")
+	return v, nil
+}
+
+// A numbered writes lines to standard output behind the number of their
+// machine. Each write is whole lines.
+type numbered struct {
+	number int
+	mu     *sync.Mutex
+}
+
+func (n *numbered) Write(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, err := fmt.Printf("%d %s", n.number, p)
+	return len(p), err
+}
+
+// packSudo adds what sudo loads and reads: ops may become root, and is asked for
+// no password.
+func packSudo(ctx context.Context, i *vm.Image) error {
+	plugins, err := filepath.Glob("/usr/lib*/sudo/sudoers.so")
+	if err != nil {
+		return err
+	}
+	modules, err := filepath.Glob("/lib/*/security/pam_permit.so")
+	if err != nil {
+		return err
+	}
+	if len(plugins) == 0 || len(modules) == 0 {
+		return errors.New("sudo's plugin or PAM's pam_permit is not installed")
+	}
+	for _, file := range append(plugins, modules...) {
+		if err := i.Library(ctx, file); err != nil {
+			return err
+		}
+	}
+	permit := ""
+	for _, kind := range []string{"auth", "account", "session"} {
+		permit += kind + " required pam_permit.so\n"
+	}
+	i.Put("/etc/pam.d/sudo", 0o644, []byte(permit))
+	i.Put("/etc/sudoers", 0o440, []byte("Defaults secure_path=\"/usr/sbin:/usr/bin:/sbin:/bin\"\nroot ALL=(ALL) ALL\nops ALL=(ALL) NOPASSWD: ALL\n"))
 	return nil
 }
 
@@ -89,7 +161,7 @@ func pack(ctx context.Context, kernel vm.Kernel, bin, to string) error {
 	for _, d := range []string{"/bin", "/sbin", "/proc", "/sys", "/dev", "/tmp", "/run/sshd", "/root", "/var/empty", "/var/lib", "/var/log", "/var/run", "/etc/lab"} {
 		i.Dir(d)
 	}
-	for _, name := range []string{"busybox", "sshd", "ssh", "ip", "ipvsadm", "kmod", "sysctl", "dash", "nsenter"} {
+	for _, name := range []string{"busybox", "sshd", "ssh", "ip", "ipvsadm", "kmod", "sysctl", "dash", "nsenter", "sudo"} {
 		if err := i.Program(ctx, name); err != nil {
 			return err
 		}
@@ -121,8 +193,11 @@ func pack(ctx context.Context, kernel vm.Kernel, bin, to string) error {
 		}
 	}
 	i.Link("/init", "/bin/guest")
-	i.Put("/etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\nsshd:x:74:74:sshd:/var/empty:/bin/false\n"))
-	i.Put("/etc/group", 0o644, []byte("root:x:0:\nsshd:x:74:\n"))
+	i.Put("/etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\nsshd:x:74:74:sshd:/var/empty:/bin/false\nops:x:1000:1000:ops:/tmp:/bin/sh\n"))
+	i.Put("/etc/group", 0o644, []byte("root:x:0:\nsshd:x:74:\nops:x:1000:\n"))
+	if err := packSudo(ctx, &i); err != nil {
+		return err
+	}
 	i.Put("/etc/nsswitch.conf", 0o644, []byte("passwd: files\ngroup: files\nhosts: files\n"))
 	if err := i.Modules(ctx, kernel,
 		"ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc", "ip_vs_lblc", "ip_vs_lblcr", "ip_vs_dh", "ip_vs_sh",
