@@ -3,10 +3,13 @@ package remote
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 )
@@ -79,5 +82,39 @@ func TestLabAgents(t *testing.T) {
 	}
 	if a.Hash() == "" || a.Hash() == Embedded().Hash() {
 		t.Errorf("their hash is %q", a.Hash())
+	}
+}
+
+// countedAgents counts how often a program is asked for.
+type countedAgents struct {
+	Agents
+	asked atomic.Int32
+}
+
+func (c *countedAgents) Get(os, arch string) ([]byte, error) {
+	c.asked.Add(1)
+	return c.Agents.Get(os, arch)
+}
+
+// A fleet of one platform unpacks one agent, however many hosts it has.
+func TestAnAgentIsUnpackedOnceForAllHosts(t *testing.T) {
+	amd64 := Platform{"linux", "amd64"}
+	agents := &countedAgents{Agents: fromFS(payloadOf(t, map[Platform][]byte{amd64: []byte("one")}))}
+	d := &Dialer{Agents: agents}
+	var hosts sync.WaitGroup
+	for range 20 {
+		hosts.Go(func() {
+			got, err := d.program(amd64)
+			if string(got.data) != "one" || got.sum != sha256.Sum256([]byte("one")) || err != nil {
+				t.Errorf("%q %x %v", got.data, got.sum, err)
+			}
+		})
+	}
+	hosts.Wait()
+	if n := agents.asked.Load(); n != 1 {
+		t.Errorf("unpacked %d times", n)
+	}
+	if _, err := d.program(Platform{"illumos", "amd64"}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("one that it lacks: %v", err)
 	}
 }

@@ -27,6 +27,10 @@ type state struct {
 	local  *host.Local
 
 	passwords map[string]answer // by tool and user
+
+	embed    sync.Once
+	carried  *Payload // what this build carries, once embed is done
+	programs programs
 }
 
 // defaultKeys are tried where the inventory names none.

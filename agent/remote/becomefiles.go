@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -249,7 +248,7 @@ func (h *Host) removeAsRoot(ctx context.Context, p string) error {
 }
 
 // pushAsRoot is push through the privileged command's standard input.
-func (s *session) pushAsRoot(ctx context.Context, state, final string, program []byte, anew bool) (argv []string, pushed bool, err error) {
+func (s *session) pushAsRoot(ctx context.Context, state, final string, program program, anew bool) (argv []string, pushed bool, err error) {
 	dirs := []string{state, agent.BinaryDir(state)}
 	list, errs, err := s.host.look(ctx, append(slices.Clone(dirs), final))
 	if err != nil {
@@ -278,8 +277,8 @@ func (s *session) pushAsRoot(ctx context.Context, state, final string, program [
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails, by its documentation
 	tmp := agent.NewBinaryPath(state, hex.EncodeToString(b[:]))
-	if err := s.host.Write(ctx, tmp, host.File{Mode: 0o700, Data: bytes.Clone(program)}); err != nil {
+	if err := s.host.Write(ctx, tmp, host.File{Mode: 0o700, Data: bytes.Clone(program.data)}); err != nil {
 		return nil, false, fmt.Errorf("push the agent: %w", err)
 	}
-	return agent.InstallArgs(tmp, sha256.Sum256(program), final), true, nil
+	return agent.InstallArgs(tmp, program.sum, final), true, nil
 }

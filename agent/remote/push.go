@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"sync"
 
 	"github.com/pkg/sftp"
 
@@ -23,7 +24,39 @@ func (d *Dialer) agents() Agents {
 	if d.Agents != nil {
 		return d.Agents
 	}
-	return Embedded()
+	d.state.embed.Do(func() { d.state.carried = Embedded() })
+	return d.state.carried
+}
+
+// A program is an agent with its hash.
+type program struct {
+	data []byte
+	sum  [sha256.Size]byte
+}
+
+// programs are the agents that have been pushed, unpacked once for all hosts.
+type programs struct {
+	mu   sync.Mutex
+	list map[Platform]program
+}
+
+// program unpacks the agent of a platform, or gives the one that it has.
+func (d *Dialer) program(p Platform) (program, error) {
+	d.state.programs.mu.Lock()
+	defer d.state.programs.mu.Unlock()
+	if have, ok := d.state.programs.list[p]; ok {
+		return have, nil
+	}
+	data, err := d.agents().Get(p.OS, p.Arch)
+	if err != nil {
+		return program{}, err
+	}
+	have := program{data, sha256.Sum256(data)}
+	if d.state.programs.list == nil {
+		d.state.programs.list = map[Platform]program{}
+	}
+	d.state.programs.list[p] = have
+	return have, nil
 }
 
 // runsAgent says whether a program of the Go that builds the agents runs on
@@ -80,7 +113,7 @@ func (s *session) prepare(ctx context.Context, anew bool) error {
 		s.without()
 		return nil
 	}
-	program, err := s.d.agents().Get(p.OS, p.Arch)
+	program, err := s.d.program(p)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.d.warn(s.t, "this build of lvsfleet carries no agent for %s (make dist): going on without one, slower", p)
 		s.without()
@@ -109,7 +142,7 @@ func (s *session) prepare(ctx context.Context, anew bool) error {
 
 // push makes sure that the agent lies on the host, and gives the argv that
 // starts it.
-func (s *session) push(ctx context.Context, id host.Identity, program []byte, anew bool) (argv []string, pushed bool, err error) {
+func (s *session) push(ctx context.Context, id host.Identity, program program, anew bool) (argv []string, pushed bool, err error) {
 	state := host.StateDir(id.OS)
 	final := agent.BinaryPath(state, s.d.agents().Hash())
 	if s.host.root != nil {
@@ -135,11 +168,11 @@ func (s *session) push(ctx context.Context, id host.Identity, program []byte, an
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails, by its documentation
 	tmp := agent.NewBinaryPath(state, hex.EncodeToString(b[:]))
-	_, err = within(ctx, func() (struct{}, error) { return struct{}{}, s.upload(c, tmp, program) })
+	_, err = within(ctx, func() (struct{}, error) { return struct{}{}, s.upload(c, tmp, program.data) })
 	if err != nil {
 		return nil, false, fmt.Errorf("push the agent: %w", err)
 	}
-	return agent.InstallArgs(tmp, sha256.Sum256(program), final), true, nil
+	return agent.InstallArgs(tmp, program.sum, final), true, nil
 }
 
 // folder makes a folder of root's alone, or makes sure that it is.
