@@ -1,8 +1,8 @@
 //go:build linux
 
-// Command fleet measures lvsfleet beside OpenSSH and Ansible on 50 hosts with
-// an OpenSSH server each: namespaces of this machine, on its own kernel. It
-// wants root. Nothing leaves the namespaces that it makes.
+// Command fleet measures lvsfleet beside OpenSSH and Ansible on hosts with an
+// OpenSSH server each: namespaces of this machine, on its own kernel. It wants
+// root. Nothing leaves the namespaces that it makes.
 //
 //	go run ./agent/lab/vm/fleet [-cache .cache/vmlab]
 package main

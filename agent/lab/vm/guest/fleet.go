@@ -19,12 +19,15 @@ import (
 )
 
 const (
-	fleetHosts    = 50
 	fleetParallel = 32 // lvsfleet's default
 	fleetRounds   = 5
+	ansibleRounds = 2
+	// slowHosts are few, so that the line counts and not the processors.
+	slowHosts = 10
+	roundTrip = 100 * time.Millisecond
 )
 
-// fleet measures a fleet in the namespaces that this process is the first in,
+// fleet measures fleets in the namespaces that this process is the first in,
 // with root in the place of /.
 func fleet(root string) error {
 	s := &suite{begun: time.Now()}
@@ -41,51 +44,106 @@ func fleet(root string) error {
 	}
 	s.fabric = &fabric.Fabric{Self: "/opt/guest", Dir: "/lab"}
 	defer s.fabric.Clear()
-	if err := s.fleetBuild(); err != nil {
-		return err
+	for _, f := range []measured{
+		{hosts: 50, ansible: true},
+		{hosts: 200},
+		{hosts: slowHosts, ansible: true, slow: true},
+	} {
+		if err := s.measureFleet(f); err != nil {
+			return err
+		}
 	}
-	s.log("%d hosts are up, %d at a time", fleetHosts, fleetParallel)
+	return nil
+}
+
+// A measured is a fleet to measure.
+type measured struct {
+	hosts   int
+	ansible bool // beside the others; it takes a second for a host
+	slow    bool // over a line with roundTrip
+}
+
+// addr is where the controller reaches a host.
+func (f measured) addr(i int) string {
+	if f.slow {
+		return fmt.Sprintf("127.1.0.%d", 1+i)
+	}
+	return f.direct(i)
+}
+
+// direct is the host's own address on the management network.
+func (f measured) direct(i int) string { return fmt.Sprintf("%s.%d", management, 2+i) }
+
+// A way is one of those that are compared.
+type way struct {
+	name   string
+	argv   []string // nil: the bare Go client
+	rounds int
+}
+
+func (s *suite) measureFleet(f measured) error {
+	what := fmt.Sprintf("%d hosts", f.hosts)
+	if f.slow {
+		what += fmt.Sprintf(", a line of %s", roundTrip)
+	}
+	playbook := []string{"/usr/bin/ansible-playbook", "-i", "/root/hosts", "-f", fmt.Sprint(fleetParallel), "/root/play.yml"}
 	converge := []string{"/opt/lvsfleet", "converge", "/root/fleet.hcl"}
-	if _, err := s.timed("lvsfleet, first converge (agent pushed)", converge); err != nil {
+	// What is first is so only once: each tool gets hosts of its own.
+	if f.ansible {
+		if err := s.fleetBuild(f); err != nil {
+			return err
+		}
+		if err := s.once(f, what, "Ansible, first run", playbook); err != nil {
+			return err
+		}
+	}
+	if err := s.fleetBuild(f); err != nil {
 		return err
 	}
-	loop := fmt.Sprintf("seq 101 %d | xargs -P %d -I N ssh -F /root/ssh_config %%s %s.N true", 100+fleetHosts, fleetParallel, management)
-	ways := []struct {
-		name string
-		argv []string
-		runs int
-	}{
+	if err := s.once(f, what, "lvsfleet, first converge, agent pushed", converge); err != nil {
+		return err
+	}
+	each := fmt.Sprintf("xargs -P %d -I N ssh -F /root/ssh_config %%s N true < /root/list", fleetParallel)
+	ways := []way{
 		{"lvsfleet, nothing to do", converge, fleetRounds},
-		{"ssh HOST true, default key exchange", []string{"/bin/sh", "-c", fmt.Sprintf(loop, "")}, fleetRounds},
-		{"ssh HOST true, curve25519", []string{"/bin/sh", "-c", fmt.Sprintf(loop, "-o KexAlgorithms=curve25519-sha256")}, fleetRounds},
+		{"ssh HOST true, default key exchange", []string{"/bin/sh", "-c", fmt.Sprintf(each, "")}, fleetRounds},
+		{"ssh HOST true, curve25519", []string{"/bin/sh", "-c", fmt.Sprintf(each, "-o KexAlgorithms=curve25519-sha256")}, fleetRounds},
 		{"a bare Go client running true", nil, fleetRounds},
-		{"Ansible, nothing to do", []string{"/usr/bin/ansible-playbook", "-i", "/root/hosts", "-f", fmt.Sprint(fleetParallel), "/root/play.yml"}, 2},
+	}
+	if f.ansible {
+		ways = append(ways, way{"Ansible, nothing to do", playbook, ansibleRounds})
 	}
 	took := make([][]usage, len(ways))
 	for round := range fleetRounds {
 		for i, w := range ways {
-			if round >= w.runs {
+			if round >= w.rounds {
 				continue
 			}
-			var u usage
-			var err error
-			if w.argv == nil {
-				u, err = s.bare()
-			} else {
-				u, err = s.timed("", w.argv)
-			}
+			u, err := s.run(f, w.argv)
 			if err != nil {
-				return fmt.Errorf("%s: %w", w.name, err)
+				return fmt.Errorf("%s: %s: %w", what, w.name, err)
 			}
 			took[i] = append(took[i], u)
 		}
 	}
 	for i, w := range ways {
 		slices.SortFunc(took[i], func(a, b usage) int { return int(a.wall - b.wall) })
-		u := took[i][len(took[i])/2]
-		s.log("%-38s %9.0f ms, client CPU %6.1f ms a host (median of %d)", w.name, ms(u.wall), ms(u.cpu)/fleetHosts, len(took[i]))
+		s.show(f, what, fmt.Sprintf("%s (median of %d)", w.name, len(took[i])), took[i][len(took[i])/2])
 	}
 	return nil
+}
+
+func (s *suite) once(f measured, what, name string, argv []string) error {
+	u, err := s.run(f, argv)
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w", what, name, err)
+	}
+	s.show(f, what, name, u)
+	return nil
+}
+
+func (s *suite) show(f measured, what, name string, u usage) {
+	s.log("%s: %-52s %9.0f ms, client CPU %6.1f ms a host", what, name, ms(u.wall), ms(u.cpu)/float64(f.hosts))
 }
 
 // pivot puts root in the place of /, with this machine's /usr and /dev in it.
@@ -120,20 +178,22 @@ func pivot(root string) error {
 	return os.MkdirAll("/run/sshd", 0o755)
 }
 
-// fleetBuild boots the hosts and writes what the controller needs.
-func (s *suite) fleetBuild() error {
-	var site, hosts strings.Builder
-	site.WriteString("ssh {\n  identity_file = \"/etc/lab/user_key\"\n  known_hosts   = \"/etc/lab/known_hosts\"\n}\n\n" +
+// fleetBuild boots the hosts, anew, and writes what the controller needs.
+func (s *suite) fleetBuild(f measured) error {
+	s.fabric.Clear()
+	var site, hosts, list strings.Builder
+	site.WriteString("ssh {\n  identity_file = \"/etc/lab/user_key\"\n  known_hosts   = \"/root/known_hosts\"\n}\n\n" +
 		"role \"web\" {\n  gateway    = \"192.168.0.252\"\n  ip_forward = true\n}\n")
 	specs := []fabric.Spec{plain("controller", card("mgmt0", "mgmt", management+".1/24"))}
-	for i := range fleetHosts {
-		n := 101 + i
-		name := fmt.Sprintf("rs%d", n)
-		h := managed(name, "linux", "", n, card("eth0", "lan", fmt.Sprintf("192.168.0.%d/24", n)))
+	for i := range f.hosts {
+		name := fmt.Sprintf("rs%d", 2+i)
+		own := fmt.Sprintf("192.168.0.%d/24", 2+i)
+		h := managed(name, "linux", "", 2+i, card("eth0", "lan", own))
 		h.Web = false
 		specs = append(specs, h)
-		fmt.Fprintf(&site, "\nhost %q {\n  os      = \"linux\"\n  roles   = [\"web\"]\n  address = \"%s.%d\"\n  interface \"eth0\" { address = \"192.168.0.%d/24\" }\n}\n", name, management, n, n)
-		fmt.Fprintf(&hosts, "%s.%d ansible_python_interpreter=/usr/bin/python3\n", management, n)
+		fmt.Fprintf(&site, "\nhost %q {\n  os      = \"linux\"\n  roles   = [\"web\"]\n  address = %q\n  interface \"eth0\" { address = %q }\n}\n", name, f.addr(i), own)
+		fmt.Fprintf(&hosts, "%s ansible_python_interpreter=/usr/bin/python3\n", f.addr(i))
+		fmt.Fprintln(&list, f.addr(i))
 	}
 	var names []string
 	for _, h := range specs {
@@ -152,13 +212,26 @@ func (s *suite) fleetBuild() error {
 			return err
 		}
 	}
-	sshConfig := "Host *\n  User root\n  IdentityFile /etc/lab/user_key\n  UserKnownHostsFile /etc/lab/known_hosts\n  BatchMode yes\n"
+	known, err := os.ReadFile("/etc/lab/known_hosts")
+	if err != nil {
+		return err
+	}
+	sshConfig := "Host *\n  User root\n  IdentityFile /etc/lab/user_key\n  UserKnownHostsFile /root/known_hosts\n  BatchMode yes\n"
 	for name, text := range map[string]string{
-		"fleet.hcl": site.String(), "hosts": hosts.String(), "ssh_config": sshConfig,
+		"fleet.hcl": site.String(), "hosts": hosts.String(), "list": list.String(), "ssh_config": sshConfig,
+		"known_hosts": "127.1.0.*," + string(known),
 		"ansible.cfg": "[defaults]\ngathering = explicit\n[ssh_connection]\npipelining = True\nssh_args = -F /root/ssh_config -o ControlMaster=auto -o ControlPersist=60s\n",
 		"play.yml":    playbook,
 	} {
 		if err := s.site(name, text); err != nil {
+			return err
+		}
+	}
+	if !f.slow {
+		return nil
+	}
+	for i := range f.hosts {
+		if err := s.slowLine("controller", f.addr(i)+":22", f.direct(i)+":22"); err != nil {
 			return err
 		}
 	}
@@ -190,8 +263,11 @@ const playbook = `- hosts: all
 // usage is what a command took on the client's side.
 type usage struct{ wall, cpu time.Duration }
 
-// timed runs a command on the controller.
-func (s *suite) timed(name string, argv []string) (usage, error) {
+// run runs a command on the controller, or the bare client.
+func (s *suite) run(f measured, argv []string) (usage, error) {
+	if argv == nil {
+		return s.bare(f)
+	}
 	cmd, err := s.fabric.Command("controller", argv...)
 	if err != nil {
 		return usage{}, err
@@ -204,14 +280,11 @@ func (s *suite) timed(name string, argv []string) (usage, error) {
 		return u, fmt.Errorf("%s: %w\n%s", filepath.Base(argv[0]), err, out[max(0, len(out)-3000):])
 	}
 	u.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	if name != "" {
-		s.log("%-38s %9.0f ms, client CPU %6.1f ms a host", name, ms(u.wall), ms(u.cpu)/fleetHosts)
-	}
 	return u, nil
 }
 
 // bare connects to every host with Go's SSH client and runs true.
-func (s *suite) bare() (usage, error) {
+func (s *suite) bare(f measured) (usage, error) {
 	text, err := os.ReadFile("/etc/lab/user_key")
 	if err != nil {
 		return usage{}, err
@@ -234,14 +307,14 @@ func (s *suite) bare() (usage, error) {
 		return usage{}, err
 	}
 	begun := time.Now()
-	errs := make([]error, fleetHosts)
+	errs := make([]error, f.hosts)
 	room := make(chan struct{}, fleetParallel)
 	var wg sync.WaitGroup
-	for i := range fleetHosts {
+	for i := range f.hosts {
 		wg.Go(func() {
 			room <- struct{}{}
 			defer func() { <-room }()
-			errs[i] = s.bareOne(fmt.Sprintf("%s.%d:22", management, 101+i), config)
+			errs[i] = s.bareOne(f.addr(i)+":22", config)
 		})
 	}
 	wg.Wait()
