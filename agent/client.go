@@ -29,6 +29,9 @@ type Client struct {
 	met     bool          // the agent has said its name
 	while   func() bool   // see RenewWhile
 	begun   bool          // it may have something to end before it goes
+
+	asked *inventory.Desired // what Watch has asked about; nil: nothing
+	seen  string             // the name of what it has answered
 }
 
 var _ Session = (*Client)(nil)
@@ -163,7 +166,7 @@ func (c *Client) ask(ctx context.Context, req request, progress func(Event)) (re
 	p := &pending{done: make(chan response, 1), progress: progress}
 	defer p.mute()
 	c.mu.Lock()
-	c.begun = c.begun || req.Method != methodCheck
+	c.begun = c.begun || req.Method != methodCheck && req.Method != methodWatch
 	c.next++
 	req.ID = c.next
 	c.waiting[req.ID] = p

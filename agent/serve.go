@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 )
@@ -67,6 +68,8 @@ type conversation struct {
 	out    io.Writer
 	outM   sync.Mutex
 	words  chan string // nonces that the controller has said again
+
+	watched *inventory.Desired // what is asked about by watch; one request at a time
 
 	mu      sync.Mutex
 	cancels map[uint64]context.CancelFunc // of what was asked and is not answered
@@ -210,6 +213,9 @@ func (c *conversation) answer(ctx context.Context, req request) {
 		res.Table, err = c.engine.Table(ctx, req.Services...)
 	case req.Method == methodClean:
 		err = c.engine.Clean(ctx, req.KeepHistory)
+	case req.Method == methodWatch:
+		res, err = c.watch(ctx, req)
+		res.ID, res.Done = req.ID, true
 	case req.Method == methodVerify && req.Verify != nil:
 		res.Results, err = c.engine.Verify(ctx, *req.Verify)
 	default:

@@ -28,6 +28,9 @@ type Entry struct {
 	Active     int `json:"active,omitempty"`
 	Inactive   int `json:"inactive,omitempty"`
 	Persistent int `json:"persistent,omitempty"`
+	// Counts are the kernel's since the entry was made; Watch alone reads
+	// them.
+	Counts ipvs.Counts `json:"counts,omitzero"`
 }
 
 var (
@@ -37,6 +40,10 @@ var (
 
 // Table reads the host's table.
 func (e *Engine) Table(ctx context.Context, only ...ipvs.Key) ([]Entry, error) {
+	return e.read(ctx, ipvs.Connections, only...)
+}
+
+func (e *Engine) read(ctx context.Context, dump func(context.Context, ipvs.Table) ([]ipvs.Service, error), only ...ipvs.Key) ([]Entry, error) {
 	ctx, leave, err := e.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -46,7 +53,7 @@ func (e *Engine) Table(ctx context.Context, only ...ipvs.Key) ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the IPVS table: %w", err)
 	}
-	services, err := ipvs.Connections(ctx, t)
+	services, err := dump(ctx, t)
 	if err != nil {
 		return nil, fmt.Errorf("read the IPVS table: %w", err)
 	}
@@ -62,7 +69,7 @@ func (e *Engine) Table(ctx context.Context, only ...ipvs.Key) ([]Entry, error) {
 		for _, d := range s.Dests {
 			entries = append(entries, Entry{
 				Service: s.Key, Dest: d.Normal(),
-				Active: d.Active, Inactive: d.Inactive, Persistent: d.Persistent,
+				Active: d.Active, Inactive: d.Inactive, Persistent: d.Persistent, Counts: d.Counts,
 			})
 		}
 	}

@@ -166,6 +166,7 @@ const (
 	methodVerify = "verify"
 	methodTable  = "table"
 	methodClean  = "clean"
+	methodWatch  = "watch"
 	methodWord   = "word"   // the answer to a nonce: the run makes progress
 	methodCancel = "cancel" // the request of the same ID is no longer wanted
 	methodClose  = "close"  // end what runs and what is open, answer, and go
@@ -175,7 +176,7 @@ const (
 type request struct {
 	ID      uint64             `json:"id"`
 	Method  string             `json:"method"`
-	Desired *inventory.Desired `json:"desired,omitempty"` // check
+	Desired *inventory.Desired `json:"desired,omitempty"` // check; watch, where it is another than the last
 	Tx      *Transaction       `json:"tx,omitempty"`      // begin
 	Run     string             `json:"run,omitempty"`     // finish; check: of the way back from it
 	Commit  bool               `json:"commit,omitempty"`  // finish
@@ -185,6 +186,10 @@ type request struct {
 	KeepHistory bool `json:"keep_history,omitempty"`
 	// Services are those that a table is asked for; none: all.
 	Services []ipvs.Key `json:"services,omitempty"`
+	// Known names the report that watch has answered with last, Table asks it
+	// for the live table too.
+	Known string `json:"known,omitempty"`
+	Table bool   `json:"table,omitempty"`
 }
 
 // A response is the agent's: any number with an Event, then one that is Done.
@@ -196,7 +201,10 @@ type response struct {
 	Table  []Entry `json:"table,omitempty"`
 	// Results are those of a verification.
 	Results []verify.Result `json:"results,omitempty"`
-	Error   *wireError      `json:"error,omitempty"`
+	// Known names what a watch has found; its Report is left out where the
+	// request knew it.
+	Known string     `json:"known,omitempty"`
+	Error *wireError `json:"error,omitempty"`
 	// Nonce is the guard's latest: the controller says it again, unless its
 	// run has stopped to make progress. Such a response has no ID.
 	Nonce string `json:"nonce,omitempty"`

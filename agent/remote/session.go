@@ -254,6 +254,17 @@ func (s *session) CheckRevert(ctx context.Context, run string) (agent.Report, er
 	})
 }
 
+// Watch looks again (agent.Watcher).
+func (s *session) Watch(ctx context.Context, want *inventory.Desired, table bool) (agent.Sighting, error) {
+	return with(ctx, s, func(in agent.Session) (agent.Sighting, error) {
+		w, ok := in.(agent.Watcher)
+		if !ok {
+			return agent.Sighting{}, fmt.Errorf("%s: this session cannot watch", s.t.Name)
+		}
+		return w.Watch(ctx, want, table)
+	})
+}
+
 // Close ends the conversation, then the line.
 func (s *session) Close() error {
 	s.mu.Lock()

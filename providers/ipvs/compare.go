@@ -39,7 +39,7 @@ func (d Destination) Normal() Destination {
 	if d.Tunnel == "gre" {
 		d.TunnelPort = 0
 	}
-	d.Active, d.Inactive, d.Persistent = 0, 0, 0
+	d.Active, d.Inactive, d.Persistent, d.Counts = 0, 0, 0, Counts{}
 	return d
 }
 

@@ -2,8 +2,11 @@ package ipvs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
+
+	"github.com/lvsfleet/lvsfleet/providers/host"
 )
 
 // Connections reads every service as Dump does, with all three counts of
@@ -16,6 +19,60 @@ func Connections(ctx context.Context, t Table) ([]Service, error) {
 		return c.connections(ctx)
 	}
 	return t.Dump(ctx)
+}
+
+// Statistics reads every service as Connections does, with the kernel's counts
+// of every real server.
+func Statistics(ctx context.Context, t Table) ([]Service, error) {
+	if c, ok := t.(interface {
+		statistics(context.Context) ([]Service, error)
+	}); ok {
+		return c.statistics(ctx)
+	}
+	return Connections(ctx, t)
+}
+
+// statistics adds the columns of `ipvsadm -Ln --stats --exact`. An ipvsadm that
+// does not know them leaves the counts at 0: a table that is read without them
+// is worth more than none.
+func (t *Tool) statistics(ctx context.Context) ([]Service, error) {
+	services, err := t.connections(ctx)
+	if err != nil || len(services) == 0 {
+		return services, err
+	}
+	text, err := t.read(ctx, "-Ln", "--stats", "--exact")
+	var exit *host.ExitError
+	if errors.As(err, &exit) {
+		return services, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	counts := map[Key]map[DestKey]Counts{}
+	err = eachListed(text, 6, func(k Key, dk DestKey, f []string) error {
+		var n Counts
+		for i, to := range map[int]*uint64{1: &n.Connections, 4: &n.InBytes, 5: &n.OutBytes} {
+			v, err := strconv.ParseUint(f[i], 10, 64)
+			if err != nil {
+				return err
+			}
+			*to = v
+		}
+		if counts[k] == nil {
+			counts[k] = map[DestKey]Counts{}
+		}
+		counts[k][dk] = n
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the output of ipvsadm -Ln --stats --exact: %w", err)
+	}
+	for _, s := range services {
+		for j := range s.Dests {
+			s.Dests[j].Counts = counts[s.Key][s.Dests[j].DestKey]
+		}
+	}
+	return services, nil
 }
 
 // connections adds the column PersistConn, which only

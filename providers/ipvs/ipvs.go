@@ -99,6 +99,16 @@ type Destination struct {
 	Active     int `json:"-"` // connections, as read; not part of the rules
 	Inactive   int `json:"-"`
 	Persistent int `json:"-"`
+
+	Counts Counts `json:"-"` // as Statistics reads them; not part of the rules
+}
+
+// Counts are what the kernel has counted of a real server since its entry was
+// made (struct ip_vs_kstats).
+type Counts struct {
+	Connections uint64 `json:"connections,omitempty"` // ever scheduled
+	InBytes     uint64 `json:"in_bytes,omitempty"`
+	OutBytes    uint64 `json:"out_bytes,omitempty"` // 0 with DR and TUN: answers do not pass
 }
 
 // The flags of a tunnel, IP_VS_TUNNEL_ENCAP_FLAG_* of

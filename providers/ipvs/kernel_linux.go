@@ -55,7 +55,12 @@ const receiveBuffer = 64 << 10
 // quick). Only what belongs to the rules is decoded. The kernel lists the real
 // server that came last first; here it is last, which is where one that was
 // added in order belongs.
-func (k *kernel) Dump(ctx context.Context) ([]Service, error) {
+func (k *kernel) Dump(ctx context.Context) ([]Service, error) { return k.dump(ctx, false) }
+
+// statistics is Dump with the kernel's counts, which the shorter way leaves out.
+func (k *kernel) statistics(ctx context.Context) ([]Service, error) { return k.dump(ctx, true) }
+
+func (k *kernel) dump(ctx context.Context, counts bool) ([]Service, error) {
 	c, err := k.dial(ctx, false)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil // no ip_vs in this kernel: no services
@@ -75,7 +80,10 @@ func (k *kernel) Dump(ctx context.Context) ([]Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the services: %w", err)
 	}
-	q := k.quick(services)
+	q := &quick{}
+	if !counts {
+		q = k.quick(services)
+	}
 	defer q.close()
 	for i := range services {
 		s := &services[i]
@@ -87,6 +95,9 @@ func (k *kernel) Dump(ctx context.Context) ([]Service, error) {
 		}
 		err := c.dump(ctx, cmdGetDest, s, func(attrs []byte) error {
 			d, err := decodeDest(attrs, s.Key.IPv6())
+			if err == nil && counts {
+				d.Counts, err = decodeCounts(attrs)
+			}
 			if err == nil {
 				s.Dests = append(s.Dests, d)
 			}

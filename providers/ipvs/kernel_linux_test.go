@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"os"
 	"reflect"
 	"runtime"
@@ -47,6 +48,7 @@ type fakeKernel struct {
 	absent bool // no ip_vs
 	mute   bool // never answers an edit
 	noise  bool // answers of somebody else come between
+	narrow bool // before Linux 4.1
 }
 
 const fakeFamily = 0x1f
@@ -173,6 +175,7 @@ func (l *fakeLink) dump(m message) error {
 				if s.Key == key.Key {
 					w := writer{b: make([]byte, genlHeader)}
 					w.dest(&d, true)
+					l.kernel.count(&w, d.Counts)
 					l.put(fakeFamily, m.Seq, w.b)
 				}
 			}
@@ -180,6 +183,53 @@ func (l *fakeLink) dump(m message) error {
 	}
 	l.put(unix.NLMSG_DONE, m.Seq, make([]byte, 4))
 	return nil
+}
+
+// count adds the counts as ip_vs_genl_fill_stats does, and from Linux 4.1 on
+// ip_vs_genl_fill_stats64 after it.
+func (k *fakeKernel) count(w *writer, n Counts) {
+	u64 := func(kind uint16, n uint64) {
+		w.header(kind, 8)
+		w.b = binary.NativeEndian.AppendUint64(w.b, n)
+	}
+	at := w.nest(destStats)
+	w.u32(statsConns, uint32(n.Connections))
+	u64(statsInBytes, n.InBytes)
+	u64(statsOutBytes, n.OutBytes)
+	w.nested(at)
+	if !k.narrow {
+		at = w.nest(destStats64)
+		u64(statsConns, n.Connections)
+		u64(statsInBytes, n.InBytes)
+		u64(statsOutBytes, n.OutBytes)
+		w.nested(at)
+	}
+	w.nested(genlHeader) // of the real server, which all this is a part of
+}
+
+func TestStatisticsAreTheKernelsCounts(t *testing.T) {
+	want := Counts{Connections: 1<<33 + 5, InBytes: 1 << 40, OutBytes: 7}
+	for _, narrow := range []bool{false, true} {
+		k := &fakeKernel{narrow: narrow, table: &Memory{Services: []Service{{
+			Key: Key{Mark: 7}, Scheduler: "rr",
+			Dests: []Destination{{DestKey: DestKey{Addr: netip.MustParseAddr("192.0.2.1")}, Method: DR, Weight: 1, Active: 3, Counts: want}},
+		}}}}
+		table := &kernel{open: func() (link, error) { return &fakeLink{kernel: k}, nil }}
+		got, err := Statistics(t.Context(), table)
+		if err != nil || len(got) != 1 || len(got[0].Dests) != 1 {
+			t.Fatalf("%v, %v", got, err)
+		}
+		expect := want
+		if narrow {
+			expect.Connections = 5 // it wraps in the kernel
+		}
+		if d := got[0].Dests[0]; d.Counts != expect {
+			t.Errorf("narrow %v: %+v, want %+v", narrow, d.Counts, expect)
+		}
+		if got, err = table.Dump(t.Context()); err != nil || got[0].Dests[0].Counts != (Counts{}) {
+			t.Errorf("a dump for the rules has counts: %+v, %v", got, err)
+		}
+	}
 }
 
 func (l *fakeLink) edit(m message) syscall.Errno {
@@ -537,6 +587,7 @@ func FuzzAnswers(f *testing.F) {
 			if nested, err := firstAttr(m.body); err == nil {
 				_, _ = decodeService(nested)
 				_, _ = decodeDest(nested, true)
+				_, _ = decodeCounts(nested)
 			}
 			if len(rest) >= len(b) {
 				t.Fatal("no end")

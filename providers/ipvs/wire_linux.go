@@ -52,10 +52,16 @@ const (
 	destActive      = 7
 	destInactive    = 8
 	destPersistent  = 9
+	destStats       = 10
 	destFamily      = 11
+	destStats64     = 12 // since Linux 4.1: the same, every number of 64 bits
 	destTunnelType  = 13
 	destTunnelPort  = 14
 	destTunnelFlags = 15
+
+	statsConns    = 1
+	statsInBytes  = 4
+	statsOutBytes = 5
 )
 
 // A writer puts netlink messages one behind the other.
@@ -386,6 +392,13 @@ func (a *attrs) u32() uint32 {
 	return binary.NativeEndian.Uint32(a.value)
 }
 
+func (a *attrs) u64() uint64 {
+	if !a.has(8) {
+		return 0
+	}
+	return binary.NativeEndian.Uint64(a.value)
+}
+
 func (a *attrs) net16() uint16 {
 	if !a.has(2) {
 		return 0
@@ -427,6 +440,36 @@ func decodeFamily(body []byte) (id uint16, name string, err error) {
 		}
 	}
 	return id, name, a.err
+}
+
+// decodeCounts reads the nested counts of a real server (IPVS_STATS_ATTR_*).
+func decodeCounts(b []byte) (Counts, error) {
+	var c Counts
+	wide := false
+	a := attrs{rest: b}
+	for a.next() {
+		if a.kind != destStats64 && (a.kind != destStats || wide) {
+			continue
+		}
+		wide = a.kind == destStats64
+		in := attrs{rest: a.value}
+		for in.next() {
+			switch {
+			case in.kind == statsConns && !wide:
+				c.Connections = uint64(in.u32())
+			case in.kind == statsConns:
+				c.Connections = in.u64()
+			case in.kind == statsInBytes:
+				c.InBytes = in.u64()
+			case in.kind == statsOutBytes:
+				c.OutBytes = in.u64()
+			}
+		}
+		if in.err != nil {
+			return c, in.err
+		}
+	}
+	return c, a.err
 }
 
 // address reads the union nf_inet_addr by family.

@@ -14,7 +14,7 @@ type request struct {
 	service ipvs.Service
 	dest    ipvs.Destination
 	has     map[byte]bool // options, by short name; long ones without have a letter here
-	table   string        // "", "thresholds", "persistent-conn"
+	table   string        // "", "stats", "thresholds", "persistent-conn"
 }
 
 func (r request) edit() ipvs.Verb {
@@ -44,7 +44,7 @@ var options = []option{
 	{'x', "u-threshold", true, V124, "u-threshold"}, {'y', "l-threshold", true, V124, "l-threshold"},
 	{'n', "numeric", false, V124, "numeric"}, {'6', "ipv6", false, V126, "ipv6"}, {'o', "ops", false, V126, "ops"},
 	{'P', "pe", true, V126, "pe"}, {'b', "sched-flags", true, V131, "sched-flags"},
-	{'H', "thresholds", false, V124, "thresholds"}, {'K', "persistent-conn", false, V124, "persistent-conn"},
+	{'Y', "stats", false, V124, "stats"}, {'H', "thresholds", false, V124, "thresholds"}, {'K', "persistent-conn", false, V124, "persistent-conn"},
 	{'O', "nosort", false, V126, "nosort"}, {'T', "sort", false, V124, "sort"}, {'X', "exact", false, V124, "exact"},
 	{'U', "tun-type", true, V131, "tun-type"},
 }
@@ -57,7 +57,7 @@ var commands = []option{
 }
 
 // longOnly are options that have no short name: the letter here is not one.
-const longOnly = "QPHKOTXU"
+const longOnly = "QPHKOTXUY"
 
 func find(set []option, short byte, long string, v Version) *option {
 	for i, o := range set {
@@ -227,9 +227,12 @@ func (p *program) parse(args []string) (request, error) {
 			if s.arg != "ipip" {
 				return r, errRefused
 			}
-		case 'H', 'K':
+		case 'H', 'K', 'Y':
 			r.table = s.long
 		}
+	}
+	if r.has['Y'] && !r.has['X'] {
+		return r, errRefused // rounded numbers are not modelled
 	}
 	return r, r.check(named)
 }
@@ -252,7 +255,7 @@ func (r *request) check(named map[string]byte) error {
 	case 'd':
 		allowed, needed = "service-address real-server ipv6", "service-address real-server"
 	case 'L':
-		allowed = "service-address numeric ipv6 thresholds persistent-conn nosort sort exact"
+		allowed = "service-address numeric ipv6 stats thresholds persistent-conn nosort sort exact"
 	case 'S':
 		allowed = "numeric nosort sort"
 	}

@@ -222,3 +222,24 @@ func FuzzArguments(f *testing.F) {
 		}
 	})
 }
+
+func TestToolReadsTheCounts(t *testing.T) {
+	for _, v := range []Version{V124, V131} {
+		m := machine(v)
+		want := ipvs.Counts{Connections: 1 << 34, InBytes: 123456789012, OutBytes: 5}
+		m.Net.IPVS = []ipvs.Service{{
+			Key: ipvs.Key{Protocol: "tcp", Addr: netip.MustParseAddr("192.0.2.1"), Port: 80}, Scheduler: "wlc",
+			Dests: []ipvs.Destination{
+				{DestKey: ipvs.DestKey{Addr: netip.MustParseAddr("10.0.0.1"), Port: 80}, Method: ipvs.DR, Weight: 2, Persistent: 3, Counts: want},
+				{DestKey: ipvs.DestKey{Addr: netip.MustParseAddr("10.0.0.2"), Port: 80}, Method: ipvs.DR, Weight: 2},
+			},
+		}}
+		got, err := ipvs.Statistics(t.Context(), ipvs.NewTool(m))
+		if err != nil || len(got) != 1 || len(got[0].Dests) != 2 {
+			t.Fatalf("%v, %v", got, err)
+		}
+		if d := got[0].Dests; d[0].Counts != want || d[0].Persistent != 3 || d[1].Counts != (ipvs.Counts{}) {
+			t.Errorf("%+v", d)
+		}
+	}
+}

@@ -46,6 +46,9 @@ func (p *program) list(m *sim.Machine, c *sim.Call, r request) int {
 
 func title(c *sim.Call, table string) {
 	switch table {
+	case "stats":
+		c.Printf("%-33s %8s %8s %8s %8s %8s\n  -> RemoteAddress:Port\n",
+			"Prot LocalAddress:Port", "Conns", "InPkts", "OutPkts", "InBytes", "OutBytes")
 	case "thresholds":
 		c.Printf("%-33s %-10s %-10s %-10s %-10s\n  -> RemoteAddress:Port\n",
 			"Prot LocalAddress:Port", "Uthreshold", "Lthreshold", "ActiveConn", "InActConn")
@@ -150,6 +153,11 @@ func (p *program) rules(c *sim.Call, s ipvs.Service, numeric bool) {
 	}
 }
 
+// largeNumbers prints counts as --exact does; nobody counts packets here.
+func largeNumbers(n ipvs.Counts) string {
+	return fmt.Sprintf(" %8d %8d %8d %8d %8d", n.Connections, 0, 0, n.InBytes, n.OutBytes)
+}
+
 // entry prints a service as -L does.
 func (p *program) entry(c *sim.Call, s ipvs.Service, r request) {
 	numeric := r.has['n']
@@ -161,6 +169,19 @@ func (p *program) entry(c *sim.Call, s ipvs.Service, r request) {
 		name = fmt.Sprintf("FWM  %d", s.Key.Mark)
 	default:
 		name = fmt.Sprintf("%-4s %s", strings.ToUpper(s.Key.Protocol), endpoint(s.Key.Addr, s.Key.Port, numeric))
+	}
+	if r.table == "stats" {
+		var sum ipvs.Counts
+		for _, d := range s.Dests {
+			sum.Connections += d.Counts.Connections
+			sum.InBytes += d.Counts.InBytes
+			sum.OutBytes += d.Counts.OutBytes
+		}
+		c.Printf("%-33s%s\n", name, largeNumbers(sum))
+		for _, d := range s.Dests {
+			c.Printf("  -> %-28s%s\n", endpoint(d.Addr, d.Port, numeric), largeNumbers(d.Counts))
+		}
+		return
 	}
 	line := name + " " + s.Scheduler
 	if f := flags(s); f != "" {

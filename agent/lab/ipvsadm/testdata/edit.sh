@@ -37,6 +37,7 @@ ipvsadm -Ln
 ipvsadm -L
 ipvsadm -Ln --thresholds
 ipvsadm -L -n --persistent-conn
+ipvsadm -Ln --stats --exact
 ipvsadm -Ln -t 192.168.0.200:443
 ipvsadm -Ln -t 192.168.0.200:99
 ipvsadm -S
