@@ -173,7 +173,7 @@ func (g *globals) remember(r state.Run, f *fleet.Fleet, out fleet.Outcome, runEr
 	case err != nil, r.Of != "" && slices.ContainsFunc(out.Results, func(h fleet.Result) bool { return h.Status == fleet.Skipped }):
 		result = "failed in part"
 	}
-	r.Result = result
+	r.Result, r.Ended = result, time.Now().UTC()
 	if err := g.record(r, out); err != nil {
 		fmt.Fprintf(g.err, "lvsfleet: %v\n", err)
 	}

@@ -171,7 +171,7 @@ func (p *printer) finding(w io.Writer, f fleet.Finding) {
 }
 
 // diff prints a unified diff, indented and coloured.
-func (p *printer) diff(b *strings.Builder, text string) {
+func (p *printer) diff(b io.Writer, text string) {
 	for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
 		line = printable(line)
 		switch {

@@ -47,7 +47,7 @@ TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
 	f.StringArrayVar(&g.varFiles, "var-file", nil, "read variables from `FILE`")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.check(root) }
 	root.AddCommand(
-		newValidate(g), newRender(g), newDiff(g), newConverge(g), newRollback(g), newRemove(g), newVerify(g), newHistory(g), newGraph(g),
+		newValidate(g), newRender(g), newDiff(g), newConverge(g), newRollback(g), newRemove(g), newVerify(g), newDrift(g), newHistory(g), newGraph(g),
 		newImport(g), newLab(g), newVersion(g),
 	)
 	return root

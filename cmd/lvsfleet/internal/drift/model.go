@@ -99,8 +99,11 @@ type Real struct {
 
 // A Snapshot is the whole site at one moment. It is the reader's own.
 type Snapshot struct {
-	Site     string    `json:"site"`
-	Time     time.Time `json:"time,omitzero"` // the end of the last round; zero: there was none
+	Site string    `json:"site"`
+	Time time.Time `json:"time,omitzero"` // the end of the last round; zero: there was none
+	// Success is the end of the last round that could look at every host;
+	// zero: none could.
+	Success  time.Time `json:"success,omitzero"`
 	Round    int64     `json:"round"`         // rounds since the start
 	Running  bool      `json:"running"`       // a round is under way
 	Next     time.Time `json:"next,omitzero"` // when the next one is due; zero: none is

@@ -66,6 +66,9 @@ type Clock interface {
 
 type machineClock struct{}
 
+// MachineClock is the clock of the machine that this runs on.
+func MachineClock() Clock { return machineClock{} }
+
 func (machineClock) Now() time.Time { return time.Now() }
 
 func (machineClock) Sleep(ctx context.Context, d time.Duration) error {
@@ -295,6 +298,26 @@ func (f *Fleet) members() ([]*member, error) {
 	}
 	sort.Slice(members, func(i, j int) bool { return members[i].host.Name < members[j].host.Name })
 	return members, nil
+}
+
+// A Selected host is one that takes part, and what it must be.
+type Selected struct {
+	Host *inventory.Host
+	Want inventory.Desired
+}
+
+// Select lists the hosts of the site that a run with that limit would look at,
+// by name. A name that the site does not have is ErrUnknownHost.
+func Select(site *inventory.Site, limit []string) ([]Selected, error) {
+	members, err := (&Fleet{Site: site, Limit: limit}).members()
+	if err != nil {
+		return nil, err
+	}
+	var selected []Selected
+	for _, m := range members {
+		selected = append(selected, Selected{m.host, m.want})
+	}
+	return selected, nil
 }
 
 func text(err error) string {

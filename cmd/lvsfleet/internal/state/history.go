@@ -19,8 +19,9 @@ import (
 type Run struct {
 	ID        string    `json:"id"`
 	Time      time.Time `json:"time"`
+	Ended     time.Time `json:"ended,omitzero"` // zero: an older record, which does not say
 	Who       string    `json:"who"`
-	Verb      string    `json:"verb"`         // "converge", "rollback", "remove"
+	Verb      string    `json:"verb"`         // "converge", "rollback", "remove", "repair"
 	Of        string    `json:"of,omitempty"` // the run that a rollback took back
 	Site      string    `json:"site"`         // as it was named
 	Inventory string    `json:"inventory"`    // its hash
@@ -47,6 +48,14 @@ func (r Run) Changes() int {
 		n += h.Changes
 	}
 	return n
+}
+
+// End is when the run was over or, where that is not recorded, when it began.
+func (r Run) End() time.Time {
+	if r.Ended.IsZero() {
+		return r.Time
+	}
+	return r.Ended
 }
 
 // On says whether the run was about the host, and what it did there.
