@@ -19,6 +19,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/history"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
 	"github.com/lvsfleet/lvsfleet/inventory"
@@ -124,11 +125,15 @@ func runDrift(ctx context.Context, g *globals, path string, flags driftFlags, gi
 		return err
 	}
 	defer release()
-	wd := &watchdog{globals: g, path: path, dir: dir, past: state.OpenHistory(dir)}
+	wd := &watchdog{globals: g, path: path, past: state.OpenHistory(dir), db: history.Open(filepath.Join(dir, history.File))}
+	defer wd.db.Close()
 	if err := wd.use(loaded); err != nil {
 		return err
 	}
-	o := drift.Options{Dial: wd.dial, Converge: wd.converge, Changed: wd.changed}
+	o := drift.Options{Dial: wd.dial, Converge: wd.converge, Changed: wd.changed, Others: wd.problems}
+	if history.Kept {
+		o.Store = wd.db
+	}
 	if !flags.once {
 		o.Observe = wd.observe
 	}
@@ -187,8 +192,8 @@ func watchAlone(ctx context.Context, dir string) (release func(), err error) {
 type watchdog struct {
 	*globals
 	path string
-	dir  string
-	past state.History
+	past state.History // the controller's runs
+	db   *history.DB
 
 	dialer atomic.Pointer[dialer]
 	loaded atomic.Pointer[hclfile.Result]
@@ -208,6 +213,14 @@ func (wd *watchdog) use(loaded *hclfile.Result) error {
 
 func (wd *watchdog) dial(ctx context.Context, h *inventory.Host) (agent.Session, error) {
 	return wd.dialer.Load().dial(ctx, h)
+}
+
+// problems are those of what surrounds the watcher.
+func (wd *watchdog) problems() []string {
+	if !history.Kept {
+		return []string{history.ErrNotKept.Error()}
+	}
+	return wd.db.Problems()
 }
 
 // converge repairs hosts, as `lvsfleet converge --limit` would: those that

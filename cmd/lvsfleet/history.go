@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/history"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
 )
@@ -22,6 +25,7 @@ type historyFlags struct {
 	site  string
 	host  string
 	since string
+	diff  bool
 }
 
 func newHistory(g *globals) *cobra.Command {
@@ -52,11 +56,30 @@ that were to make it hold.
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return runHistoryShow(g, flags, args[0]) },
 	}
+	drifts := &cobra.Command{
+		Use:   "drift [HOST]",
+		Short: "List what has drifted",
+		Long: `Lists the differences that "lvsfleet drift" has found, the latest first: when each
+was first and last seen, what it was, and how it went away. With --diff, what
+differed. Nothing is contacted.
+` + exitHelp + `  0  the list, which may be empty
+  1  an error`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				flags.host = args[0]
+			}
+			return runHistoryDrift(cmd.Context(), g, flags, time.Now())
+		},
+	}
 	f := cmd.PersistentFlags()
 	f.StringVar(&flags.site, "site", "site.hcl", "the history of `SITE`, a file or a folder, which need not be there any more")
-	cmd.Flags().StringVar(&flags.host, "host", "", "only runs about `HOST`")
-	cmd.Flags().StringVar(&flags.since, "since", "", "only runs of the last `TIME`: 90m, 36h, 7d")
-	cmd.AddCommand(show)
+	for _, c := range []*cobra.Command{cmd, drifts} {
+		c.Flags().StringVar(&flags.host, "host", "", "only what is about `HOST`")
+		c.Flags().StringVar(&flags.since, "since", "", "only the last `TIME`: 90m, 36h, 7d")
+	}
+	drifts.Flags().BoolVar(&flags.diff, "diff", false, "also print what differed")
+	cmd.AddCommand(show, drifts)
 	return cmd
 }
 
@@ -92,13 +115,9 @@ func runHistory(g *globals, flags historyFlags, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	var since time.Time
-	if flags.since != "" {
-		d, err := age(flags.since)
-		if err != nil {
-			return err
-		}
-		since = now.Add(-d)
+	since, err := flags.from(now)
+	if err != nil {
+		return err
 	}
 	runs, readErr := state.OpenHistory(dir).Runs(since)
 	t := tabwriter.NewWriter(g.out, 0, 0, 2, ' ', 0)
@@ -128,6 +147,62 @@ func runHistory(g *globals, flags historyFlags, now time.Time) error {
 		return fmt.Errorf("write history: %w", err)
 	}
 	return readErr
+}
+
+// from is the time that --since says; zero where it says none.
+func (f historyFlags) from(now time.Time) (time.Time, error) {
+	if f.since == "" {
+		return time.Time{}, nil
+	}
+	d, err := age(f.since)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return now.Add(-d), nil
+}
+
+func runHistoryDrift(ctx context.Context, g *globals, flags historyFlags, now time.Time) error {
+	dir, err := g.stateDir(flags.site)
+	if err != nil {
+		return err
+	}
+	since, err := flags.from(now)
+	if err != nil {
+		return err
+	}
+	list, err := history.Read(ctx, filepath.Join(dir, history.File), history.Filter{Host: flags.host, Since: since})
+	if err != nil {
+		return err
+	}
+	if g.json {
+		for _, d := range list {
+			g.emit(d)
+		}
+		return nil
+	}
+	p := newPrinter(g, false)
+	t := tabwriter.NewWriter(g.out, 0, 0, 2, ' ', 0)
+	for i, d := range list {
+		if i == 0 && !flags.diff {
+			fmt.Fprintln(t, "FIRST SEEN\tLAST SEEN\tHOST\tCLASS\tSTEP\tEND")
+		}
+		end := "is there"
+		if !d.Gone.IsZero() {
+			end = endText(d.End) + ", after " + roundedAge(d.Gone.Sub(d.First))
+		}
+		line := fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s", d.First.Local().Format(time.DateTime), d.Last.Local().Format(time.DateTime),
+			d.Host, d.Class, printable(cmp.Or(d.Step, "-")), end)
+		if !flags.diff {
+			fmt.Fprintln(t, line)
+			continue
+		}
+		fmt.Fprintln(g.out, strings.ReplaceAll(line, "\t", "  "))
+		p.diff(g.out, d.Diff)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write history: %w", err)
+	}
+	return nil
 }
 
 func runHistoryShow(g *globals, flags historyFlags, id string) error {

@@ -109,13 +109,13 @@ func (w *Watcher) survey(ctx context.Context, s Settings, hosts []*watched) int 
 	passed := 0
 	for _, h := range hosts {
 		g.Go(func() error {
-			if ctx.Err() != nil {
+			if over := ctx.Err() != nil; over {
 				mu.Lock()
 				passed++
 				mu.Unlock()
-				return nil
+			} else {
+				w.lookAt(ctx, h)
 			}
-			w.lookAt(ctx, h)
 			return nil
 		})
 	}

@@ -76,7 +76,6 @@ type Watcher struct {
 	time     time.Time
 	round    int64
 	missed   int64
-	late     string // why the last round was late; "" it was not
 	running  bool
 	next     time.Time
 	problems map[string]string // what is wrong, by what it is about

@@ -95,9 +95,8 @@ func (w *world) dial(_ context.Context, h *inventory.Host) (agent.Session, error
 
 type session struct {
 	agent.Session
-	w      *world
-	h      *fakeHost
-	closed bool
+	w *world
+	h *fakeHost
 }
 
 func (s *session) Watch(context.Context, *inventory.Desired, bool) (agent.Sighting, error) {
