@@ -19,6 +19,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/alert"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/history"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
@@ -125,12 +126,17 @@ func runDrift(ctx context.Context, g *globals, path string, flags driftFlags, gi
 		return err
 	}
 	defer release()
-	wd := &watchdog{globals: g, path: path, past: state.OpenHistory(dir), db: history.Open(filepath.Join(dir, history.File))}
+	wd := &watchdog{
+		globals: g, path: path, past: state.OpenHistory(dir),
+		db:     history.Open(filepath.Join(dir, history.File)),
+		alerts: alert.New(filepath.Join(dir, "alerts.json"), flags.once),
+	}
 	defer wd.db.Close()
+	defer wd.sayGoodbye()
 	if err := wd.use(loaded); err != nil {
 		return err
 	}
-	o := drift.Options{Dial: wd.dial, Converge: wd.converge, Changed: wd.changed, Others: wd.problems}
+	o := drift.Options{Dial: wd.dial, Converge: wd.converge, Changed: wd.changed, Tell: wd.alerts.Tell, Others: wd.problems}
 	if history.Kept {
 		o.Store = wd.db
 	}
@@ -144,6 +150,7 @@ func runDrift(ctx context.Context, g *globals, path string, flags driftFlags, gi
 	if flags.once {
 		w.Round(ctx)
 		w.Close()
+		wd.sayGoodbye()
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("look at the fleet: %w", err)
 		}
@@ -195,6 +202,9 @@ type watchdog struct {
 	past state.History // the controller's runs
 	db   *history.DB
 
+	alerts *alert.Teller
+	spoken sync.Once
+
 	dialer atomic.Pointer[dialer]
 	loaded atomic.Pointer[hclfile.Result]
 	outM   sync.Mutex // held while something is printed
@@ -208,7 +218,27 @@ func (wd *watchdog) use(loaded *hclfile.Result) error {
 	}
 	wd.dialer.Store(d)
 	wd.loaded.Store(loaded)
+	if loaded.Site.Drift != nil {
+		wd.alerts.Use(loaded.Site.Drift.Alerts)
+	} else {
+		wd.alerts.Use(nil)
+	}
 	return nil
+}
+
+// farewell is how long receivers have to take what waits when the program ends.
+const farewell = 10 * time.Second
+
+// sayGoodbye delivers what waits, within bounds; the rest is kept for the next
+// process.
+func (wd *watchdog) sayGoodbye() {
+	wd.spoken.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), farewell)
+		defer cancel()
+		if err := wd.alerts.Close(ctx); err != nil {
+			fmt.Fprintf(wd.err, "lvsfleet: %v\n", err)
+		}
+	})
 }
 
 func (wd *watchdog) dial(ctx context.Context, h *inventory.Host) (agent.Session, error) {
@@ -217,10 +247,11 @@ func (wd *watchdog) dial(ctx context.Context, h *inventory.Host) (agent.Session,
 
 // problems are those of what surrounds the watcher.
 func (wd *watchdog) problems() []string {
+	list := wd.alerts.Problems()
 	if !history.Kept {
-		return []string{history.ErrNotKept.Error()}
+		return append(list, history.ErrNotKept.Error())
 	}
-	return wd.db.Problems()
+	return append(list, wd.db.Problems()...)
 }
 
 // converge repairs hosts, as `lvsfleet converge --limit` would: those that

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +35,8 @@ func TestMain(m *testing.M) {
 //	status N lvsfleet ...   the command ends with exit status N
 //	lab-ready DIR           wait until the lab of DIR is ready
 //	onhost DIR HOST COMMAND run a command on a simulated host over SSH
+//	until REGEXP COMMAND    run a command until it prints what matches
+//	signal HUP|TERM VERB    send a signal to the lvsfleet VERB in the background
 func TestScripts(t *testing.T) {
 	examples, err := filepath.Abs("../../examples")
 	if err != nil {
@@ -50,6 +54,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":    cmdStatus,
 			"lab-ready": cmdLabReady,
+			"until":     cmdUntil,
+			"signal":    cmdSignal,
 		},
 	})
 }
@@ -76,6 +82,38 @@ func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 const labDeadline = 30 * time.Second
+
+func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP COMMAND...")
+	}
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(labDeadline); ; time.Sleep(50 * time.Millisecond) {
+		err := ts.Exec(args[1], args[2:]...)
+		out := ts.ReadFile("stdout")
+		if re.MatchString(out) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("it never printed %q: %v\n%s", args[0], err, out)
+		}
+	}
+}
+
+func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]os.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM}
+	if neg || len(args) != 2 || signals[args[0]] == nil {
+		ts.Fatalf("usage: signal HUP|TERM VERB")
+	}
+	for _, c := range ts.BackgroundCmds() {
+		if len(c.Args) > 1 && c.Args[1] == args[1] {
+			ts.Check(c.Process.Signal(signals[args[0]]))
+			return
+		}
+	}
+	ts.Fatalf("no %s runs in the background", args[1])
+}
 
 func cmdLabReady(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {

@@ -92,3 +92,12 @@ func notes(r agent.Report) []string {
 
 // release is what `uname -r` says there.
 func release(r agent.Report) string { return strings.TrimSpace(r.Identity.Release) }
+
+// Subject names what a drift is about within its host and class, in a form that
+// stays the same while it is there.
+func (d Drift) Subject() string {
+	if d.Class == ClassForeign {
+		return d.Step + ": " + noteKey(d.Diff)
+	}
+	return d.Step
+}
