@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -21,6 +23,8 @@ import (
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/alert"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/history"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/listen"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/metrics"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
 	"github.com/lvsfleet/lvsfleet/inventory"
@@ -33,6 +37,7 @@ type driftFlags struct {
 	every  time.Duration
 	cron   string
 	repair bool
+	listen listen.Options
 }
 
 func newDrift(g *globals) *cobra.Command {
@@ -58,7 +63,12 @@ what drifted is converged.
 	f.DurationVar(&flags.every, "every", 0, "look every `TIME`: 90s, 15m, 1h")
 	f.StringVar(&flags.cron, "cron", "", "look when `EXPR` says: five fields, or @hourly and the like")
 	f.BoolVar(&flags.repair, "repair", false, "converge what drifted")
+	f.StringVar(&flags.listen.Addr, "listen", "", "serve the page and /metrics on `ADDRESS:PORT`; any but a loopback address needs TLS and a token")
+	f.StringVar(&flags.listen.Cert, "tls-cert", "", "TLS certificate, a PEM `FILE`")
+	f.StringVar(&flags.listen.Key, "tls-key", "", "its key, a PEM `FILE`")
+	f.StringVar(&flags.listen.TokenFile, "token-file", "", "ask for the token in `FILE`")
 	cmd.MarkFlagsMutuallyExclusive("once", "every", "cron")
+	cmd.MarkFlagsMutuallyExclusive("once", "listen")
 	return cmd
 }
 
@@ -106,6 +116,19 @@ func driftSettings(g *globals, site *inventory.Site, flags driftFlags, given fun
 	return s, nil
 }
 
+// driftListen joins what the inventory says of the listener with the flags.
+func driftListen(site *inventory.Site, flags driftFlags) listen.Options {
+	o := flags.listen
+	if d := site.Drift; d != nil {
+		o.Addr = cmp.Or(o.Addr, d.Listen)
+		o.TokenFile = cmp.Or(o.TokenFile, d.TokenFile)
+		if o.Cert == "" && o.Key == "" {
+			o.Cert, o.Key = d.TLSCert, d.TLSKey
+		}
+	}
+	return o
+}
+
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
 func runDrift(ctx context.Context, g *globals, path string, flags driftFlags, given func(string) bool) error {
@@ -143,10 +166,16 @@ func runDrift(ctx context.Context, g *globals, path string, flags driftFlags, gi
 	if !flags.once {
 		o.Observe = wd.observe
 	}
+	o.Rounds = func(took time.Duration) {
+		if wd.metrics != nil {
+			wd.metrics.Round(took)
+		}
+	}
 	w, err := drift.NewWatcher(settings, o)
 	if err != nil {
 		return err
 	}
+	wd.watcher = w
 	if flags.once {
 		w.Round(ctx)
 		w.Close()
@@ -162,6 +191,11 @@ func runDrift(ctx context.Context, g *globals, path string, flags driftFlags, gi
 		debug.SetGCPercent(100)
 		debug.SetMemoryLimit(math.MaxInt64)
 	}
+	stopServing, err := wd.serve(ctx, driftListen(loaded.Site, flags))
+	if err != nil {
+		return err
+	}
+	defer stopServing()
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -205,6 +239,10 @@ type watchdog struct {
 	alerts *alert.Teller
 	spoken sync.Once
 
+	watcher *drift.Watcher
+	metrics *metrics.Metrics // nil: nobody listens
+	listens listen.Options   // as it was started with
+
 	dialer atomic.Pointer[dialer]
 	loaded atomic.Pointer[hclfile.Result]
 	outM   sync.Mutex // held while something is printed
@@ -224,6 +262,53 @@ func (wd *watchdog) use(loaded *hclfile.Result) error {
 		wd.alerts.Use(nil)
 	}
 	return nil
+}
+
+// serve answers at the address, if there is one, until stop is called. That it
+// cannot is found here; that it cannot go on is a problem of the watcher's.
+func (wd *watchdog) serve(ctx context.Context, o listen.Options) (stop func(), err error) {
+	wd.listens = o
+	if o.Addr == "" {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	wd.metrics = metrics.New(wd.watcher, func() metrics.Counts {
+		return metrics.Counts{Missed: wd.watcher.Missed(), Waiting: wd.alerts.Waiting()}
+	})
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", wd.metrics.Handler())
+	mux.HandleFunc("GET /healthz", wd.healthz)
+	server, err := listen.Listen(o, mux, "/healthz")
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	wd.observe(drift.Event{Time: time.Now(), Note: "listening on " + server.URL()})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := server.Serve(ctx); err != nil {
+			wd.watcher.Problem("listen", err.Error())
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}, nil
+}
+
+// overdue is how late a round may be before the watcher counts as not well.
+const overdue = 10 * time.Minute
+
+// healthz says whether rounds are held. It tells nothing else, and so needs no
+// token.
+func (wd *watchdog) healthz(w http.ResponseWriter, _ *http.Request) {
+	s := wd.watcher.Snapshot()
+	if !s.Running && !s.Next.IsZero() && time.Since(s.Next) > overdue {
+		http.Error(w, "a round is overdue", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
 }
 
 // farewell is how long receivers have to take what waits when the program ends.
@@ -303,6 +388,11 @@ func (wd *watchdog) reload(w *drift.Watcher, flags driftFlags, given func(string
 		}
 		if err := wd.use(loaded); err != nil {
 			return err
+		}
+		if o := driftListen(loaded.Site, flags); o != wd.listens {
+			w.Problem("listen", "where to listen, and with what, has changed: that takes a restart")
+		} else {
+			w.Problem("listen", "")
 		}
 		w.Reload(settings)
 		return nil

@@ -3,7 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,6 +30,7 @@ func TestMain(m *testing.M) {
 		"onhost":   onHost,
 		"justtrue": justTrue,
 		"showlast": showLast,
+		"fetch":    fetch,
 	})
 }
 
@@ -35,6 +40,7 @@ func TestMain(m *testing.M) {
 //	status N lvsfleet ...   the command ends with exit status N
 //	lab-ready DIR           wait until the lab of DIR is ready
 //	onhost DIR HOST COMMAND run a command on a simulated host over SSH
+//	fetch URL [TOKEN]       print what a server answers
 //	until REGEXP COMMAND    run a command until it prints what matches
 //	signal HUP|TERM VERB    send a signal to the lvsfleet VERB in the background
 func TestScripts(t *testing.T) {
@@ -48,7 +54,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv("EXAMPLES", examples)
 			e.Setenv("NO_COLOR", "1")
 			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
-			return nil
+			l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free
+			if err != nil {
+				return err
+			}
+			e.Setenv("PORT", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+			return l.Close()
 		},
 		UpdateScripts: os.Getenv("UPDATE") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -164,6 +175,34 @@ func runOnHost(dir, host, command string) error {
 		return nil // it hangs up
 	}
 	return err
+}
+
+// fetch is a small HTTP client, which takes any certificate.
+func fetch() {
+	err := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), labDeadline)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, os.Args[1], nil)
+		if err != nil {
+			return err
+		}
+		if len(os.Args) > 2 {
+			req.Header.Set("Authorization", "Bearer "+os.Args[2])
+		}
+		c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+		res, err := c.Do(req)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		fmt.Println(res.Status)
+		_, err = io.Copy(os.Stdout, res.Body)
+		return err
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // showLast runs `lvsfleet history show` on the last run that a lab's controller
