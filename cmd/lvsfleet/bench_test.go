@@ -3,16 +3,23 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/agent/lab"
 	"github.com/lvsfleet/lvsfleet/agent/remote"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift"
+	"github.com/lvsfleet/lvsfleet/inventory"
 )
 
 // fleetSite is a DR cluster of n hosts, the director among them.
@@ -55,26 +62,7 @@ virtual_service "http" {
 func BenchmarkNothingToDo(b *testing.B) {
 	for _, n := range []int{50, 200} {
 		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) {
-			dir := b.TempDir()
-			site, labDir := filepath.Join(dir, "site.hcl"), filepath.Join(dir, "lab")
-			if err := os.WriteFile(site, []byte(fleetSite(n)), 0o600); err != nil {
-				b.Fatal(err)
-			}
-			server := self(b, "lvsfleet", "lab", site, "--dir", labDir)
-			if err := server.Start(); err != nil {
-				b.Fatal(err)
-			}
-			defer func() {
-				_ = server.Process.Signal(os.Interrupt)
-				_ = server.Wait()
-			}()
-			for deadline := time.Now().Add(labDeadline); ; time.Sleep(10 * time.Millisecond) {
-				if _, err := lab.Open(labDir); err == nil {
-					break
-				} else if time.Now().After(deadline) {
-					b.Fatal(err)
-				}
-			}
+			site, labDir := startFleet(b, n)
 			cpuOf(b, self(b, "lvsfleet", "converge", site, "--lab", labDir, "--yes"))
 			var ours, bare, wallOurs, wallBare time.Duration
 			for b.Loop() {
@@ -91,6 +79,100 @@ func BenchmarkNothingToDo(b *testing.B) {
 			b.ReportMetric(float64(bare.Microseconds())/1000/float64(b.N*n), "bare-cpu-ms/host")
 		})
 	}
+}
+
+// startFleet simulates a fleet of n hosts in another process.
+func startFleet(b *testing.B, n int) (site, labDir string) {
+	b.Helper()
+	dir := b.TempDir()
+	site, labDir = filepath.Join(dir, "site.hcl"), filepath.Join(dir, "lab")
+	if err := os.WriteFile(site, []byte(fleetSite(n)), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	server := self(b, "lvsfleet", "lab", site, "--dir", labDir)
+	if err := server.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = server.Process.Signal(os.Interrupt)
+		_ = server.Wait()
+	})
+	for deadline := time.Now().Add(labDeadline); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := lab.Open(labDir); err == nil {
+			return site, labDir
+		} else if time.Now().After(deadline) {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkWarmRound is the processor time and the memory that a round of drift
+// takes where nothing has changed and every connection is open. The hosts are
+// simulated by another process, whose time does not count.
+func BenchmarkWarmRound(b *testing.B) {
+	for _, n := range []int{50, 200, 1000, 2000} {
+		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) {
+			site, labDir := startFleet(b, n)
+			// The hosts are as freshly installed, so all of them have drifted: as
+			// nothing changes, the rounds are the same, and the memory more.
+			empty := resident(b)
+			g := &globals{streams: streams{err: io.Discard}, lab: labDir}
+			d, err := g.dialer(site)
+			if err != nil {
+				b.Fatal(err)
+			}
+			loaded := g.read(site, false)
+			if loaded.Failed() {
+				b.Fatal(loaded.Diags)
+			}
+			w, err := drift.NewWatcher(drift.Settings{Site: loaded.Site, Parallel: 32}, drift.Options{
+				Dial: func(ctx context.Context, h *inventory.Host) (agent.Session, error) { return d.dial(ctx, h) },
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer w.Close()
+			w.Round(b.Context())
+			for _, h := range w.Snapshot().Hosts {
+				if h.State != drift.Drifted || !h.Warm {
+					b.Fatalf("%+v", h)
+				}
+			}
+			cpu := ownTime(b)
+			for b.Loop() {
+				w.Round(b.Context())
+			}
+			cpu = ownTime(b) - cpu
+			b.ReportMetric(float64(cpu.Microseconds())/float64(b.N*n), "cpu-µs/host")
+			b.ReportMetric(float64(resident(b)-empty)/float64(n)/1024, "KB/host")
+		})
+	}
+}
+
+// ownTime is the processor time of this process.
+func ownTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// resident is the memory of this process that the garbage collector cannot
+// give back, in bytes.
+func resident(b *testing.B) int {
+	b.Helper()
+	debug.FreeOSMemory()
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Skip("this system does not tell how much memory a process has: ", err)
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
+	if err != nil {
+		b.Fatal(err)
+	}
+	return pages * os.Getpagesize()
 }
 
 // self is this test binary as one of the programs of TestMain.
