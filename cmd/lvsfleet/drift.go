@@ -38,6 +38,7 @@ type driftFlags struct {
 	cron   string
 	repair bool
 	listen listen.Options
+	unit   string
 }
 
 func newDrift(g *globals) *cobra.Command {
@@ -55,6 +56,9 @@ what drifted is converged.
   2  with --once: something differs`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if flags.unit != "" {
+				return printUnit(g, sitePath(args), flags, cmd.Flags())
+			}
 			return runDrift(cmd.Context(), g, sitePath(args), flags, cmd.Flags().Changed)
 		},
 	}
@@ -67,7 +71,9 @@ what drifted is converged.
 	f.StringVar(&flags.listen.Cert, "tls-cert", "", "TLS certificate, a PEM `FILE`")
 	f.StringVar(&flags.listen.Key, "tls-key", "", "its key, a PEM `FILE`")
 	f.StringVar(&flags.listen.TokenFile, "token-file", "", "ask for the token in `FILE`")
-	cmd.MarkFlagsMutuallyExclusive("once", "every", "cron")
+	f.StringVar(&flags.unit, "install-unit", "", "print what keeps such a watcher running, for `KIND` systemd, smf or rcd; with --once and --every a timer of systemd's")
+	cmd.MarkFlagsMutuallyExclusive("every", "cron")
+	cmd.MarkFlagsMutuallyExclusive("once", "cron")
 	cmd.MarkFlagsMutuallyExclusive("once", "listen")
 	return cmd
 }
@@ -132,6 +138,9 @@ func driftListen(site *inventory.Site, flags driftFlags) listen.Options {
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
 func runDrift(ctx context.Context, g *globals, path string, flags driftFlags, given func(string) bool) error {
+	if flags.once && given("every") {
+		return errors.New("--once and --every exclude each other, but for --install-unit systemd")
+	}
 	loaded, err := g.load(path, false)
 	if err != nil {
 		return err
