@@ -25,6 +25,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/history"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/listen"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/metrics"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/web"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
 	"github.com/lvsfleet/lvsfleet/inventory"
@@ -284,9 +285,15 @@ func (wd *watchdog) serve(ctx context.Context, o listen.Options) (stop func(), e
 	wd.metrics = metrics.New(wd.watcher, func() metrics.Counts {
 		return metrics.Counts{Missed: wd.watcher.Missed(), Waiting: wd.alerts.Waiting()}
 	})
+	page, err := web.New(ctx, wd.watcher, func() *inventory.Site { return wd.loaded.Load().Site }, web.Options{})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", wd.metrics.Handler())
-	mux.HandleFunc("GET /healthz", wd.healthz)
+	mux.Handle("/", page)
+	mux.Handle("/metrics", wd.metrics.Handler())
+	mux.HandleFunc("/healthz", wd.healthz)
 	server, err := listen.Listen(o, mux, "/healthz")
 	if err != nil {
 		cancel()
