@@ -105,4 +105,3 @@ func unitArgv(g *globals, path string, given *pflag.FlagSet) ([]string, error) {
 	}
 	return argv, nil
 }
-
