@@ -9,7 +9,7 @@ PLATFORMS   = linux/amd64 linux/arm64 linux/386 freebsd/amd64 freebsd/386 illumo
 CONTROLLERS = linux/amd64 illumos/amd64
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test race crash lint fuzz bench bench-fleet vmlab dist clean
+.PHONY: help build demo test race crash soak lint fuzz bench bench-fleet vmlab dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ race: ## the same under the race detector (needs a C compiler)
 
 crash: ## the crash matrix: let transactions die in every way, at every access
 	$(GO) run ./agent/crash
+
+soak: ## watch 200 simulated hosts for 1,000 rounds in which much goes wrong: nothing is missed, nothing grows
+	$(GO) test ./cmd/lvsfleet/internal/drift -run '^TestSoak$$' -v -timeout 3h -soak.hosts 200 -soak.rounds 1000
 
 lint: ## go vet for every platform, the linter, and the layers
 	@set -e; for p in $(PLATFORMS); do \

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/pkg/sftp"
@@ -62,7 +63,9 @@ func (h *Host) lost(err error) error {
 	case err == nil, errors.As(err, &open):
 		return err
 	case errors.As(err, &exit), errors.Is(err, io.EOF), errors.Is(err, sftp.ErrSSHFxConnectionLost),
-		strings.Contains(err.Error(), "use of closed network connection"), strings.Contains(err.Error(), "connection reset"):
+		errors.Is(err, syscall.EPIPE), strings.Contains(err.Error(), "use of closed network connection"), strings.Contains(err.Error(), "connection reset"),
+		// x/crypto/ssh, (*mux).openChannel, of a connection that ends meanwhile.
+		strings.Contains(err.Error(), "unexpected packet in response to channel open: <nil>"):
 		return fmt.Errorf("%s: %w (%w)", h.name, host.ErrLost, err)
 	}
 	return err
