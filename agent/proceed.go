@@ -45,6 +45,7 @@ func (e *Engine) more(ctx context.Context, tx Transaction, emit func(string, str
 		err = e.stageMore(ctx, t, emit)
 	}
 	if err != nil {
+		e.tx.journal = t.journal // there may be one now, to be settled
 		return Report{}, err
 	}
 	e.tx = t

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 )
@@ -104,12 +105,7 @@ func Departed(remembered map[string]inventory.Host, site *inventory.Site) []inve
 			list = append(list, h)
 		}
 	}
-	slices.SortFunc(list, func(a, b inventory.Host) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(list, func(a, b inventory.Host) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }
 
