@@ -55,7 +55,7 @@ func (e *Engine) planWhole(ctx context.Context, h host.Host, want inventory.Desi
 	}
 	on, r.Removes = h, shrinks || b.Serves(want)
 	if shrinks {
-		plan, gone = b.Complete(plan, want.Network != "none" || want.Bare)
+		plan, gone = b.Complete(plan, want)
 		on = ledger.Keeper{Host: h, Ledger: b.Ledger}
 	}
 	return plan, on, gone, nil

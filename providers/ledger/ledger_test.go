@@ -138,7 +138,7 @@ func TestFiles(t *testing.T) {
 	}
 	delete(h.Files, "/etc/new.d/theirs")
 
-	plan, gone := two.Complete(step.Plan{}, true)
+	plan, gone := two.Complete(step.Plan{}, whole)
 	if !gone["file:/etc/conf"] || !gone["link:/etc/S10"] || !gone["folder:/etc/new.d"] {
 		t.Errorf("gone: %v", gone)
 	}
@@ -172,7 +172,7 @@ func TestTheOrderOfARemoval(t *testing.T) {
 	l := Ledger{}.Next(inventory.Desired{}, []Change{
 		live("sysctl:net.ipv4.ip_forward", "0", "1"), quiet, live("link:tunl0", "down", "up"), live("address:vip", "", "there"), live("stays", "", "x"),
 	})
-	plan, _ := l.Complete(step.Plan{Live: []step.Step{step.Func{Name: "stays"}, step.Func{Name: "own"}}}, true)
+	plan, _ := l.Complete(step.Plan{Live: []step.Step{step.Func{Name: "stays"}, step.Func{Name: "own"}}}, inventory.Desired{})
 	var ids []string
 	for _, s := range plan.Live {
 		ids = append(ids, s.ID())
@@ -180,6 +180,27 @@ func TestTheOrderOfARemoval(t *testing.T) {
 	const want = "address:vip link:tunl0 stays own sysctl:arp_ignore sysctl:net.ipv4.ip_forward"
 	if got := strings.Join(ids, " "); got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// A VIP that is somebody else's from now on stays.
+func TestAVIPIsHandedOver(t *testing.T) {
+	l := Ledger{}.Next(inventory.Desired{}, []Change{live("address:192.0.2.1", "", "there"), live("address:192.0.2.2", "", "there")})
+	d := inventory.Desired{Whole: true, Director: &inventory.Director{Services: []inventory.DirectedService{{Addr: netip.MustParseAddr("192.0.2.1")}}}}
+	plan, gone := l.Complete(step.Plan{}, d)
+	if len(plan.Live) != 2 || len(gone) != 2 || len(plan.Notes) != 1 {
+		t.Fatalf("%v %v %v", plan.Live, gone, plan.Notes)
+	}
+	h := &hosttest.Canned{Name: "h", Runs: map[string]host.Result{"get address:192.0.2.2": hosttest.Text("there\n")}}
+	for _, s := range plan.Live {
+		c, err := s.Check(t.Context(), h)
+		if err != nil || c.Holds() != (s.ID() == "address:192.0.2.1") {
+			t.Errorf("%s: %+v %v", s.ID(), c, err)
+		}
+		l = l.Next(d, []Change{{Step: s.ID(), Gone: true, Change: c}})
+	}
+	if !l.Empty() {
+		t.Errorf("left: %+v", l)
 	}
 }
 
@@ -257,7 +278,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		// Whatever it says, it can be planned with, and written again.
-		plan, _ := l.Complete(step.Plan{}, true)
+		plan, _ := l.Complete(step.Plan{}, inventory.Desired{})
 		h := &hosttest.Canned{Name: "h", Files: map[string]host.File{"/etc": {Mode: fs.ModeDir | 0o755}}}
 		for _, s := range plan.Boot {
 			_, _ = s.Check(t.Context(), Keeper{Host: h, Ledger: l})

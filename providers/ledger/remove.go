@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/step"
@@ -20,18 +21,26 @@ import (
 // to be gone comes behind the plan's own steps, and forwarding, which others
 // may be reached by, last.
 //
-// With boots false nothing is done about the next boot.
-func (l Ledger) Complete(p step.Plan, boots bool) (step.Plan, map[string]bool) {
+// The plan is for d. Where its network is "none", nothing is done about the next
+// boot. A VIP that d's services still have is left where it is: somebody else
+// puts it there now, and would not notice that it went.
+func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[string]bool) {
 	gone := map[string]bool{}
 	has := func(list []step.Step, id string) bool {
 		return slices.ContainsFunc(list, func(s step.Step) bool { return s.ID() == id })
 	}
 	var made, waiting, forwarding []step.Made
+	var handed []step.Step
 	for _, s := range l.Live {
 		if has(p.Live, s.ID) {
 			continue
 		}
 		gone[s.ID] = true
+		if foreign(d, s.ID) {
+			handed = append(handed, step.Func{Name: s.ID, Probe: func(context.Context, host.Host) (step.Change, error) { return step.Change{}, nil }})
+			p.Notes = append(p.Notes, pathOf(s.ID)+" is left to whoever puts it there now")
+			continue
+		}
 		to := &made
 		switch {
 		case forwards(s.ID):
@@ -50,9 +59,9 @@ func (l Ledger) Complete(p step.Plan, boots bool) (step.Plan, map[string]bool) {
 		gone[director.TableStep] = true
 		first = slices.Insert(first, 0, director.Leave(l.Taken()))
 	}
-	p.Live = slices.Concat(first, p.Live, last)
+	p.Live = slices.Concat(handed, first, p.Live, last)
 
-	if !boots {
+	if d.Network == "none" && !d.Bare {
 		return p, gone
 	}
 	var boot, folders []step.Step
@@ -86,6 +95,14 @@ func (l Ledger) Complete(p step.Plan, boots bool) (step.Plan, map[string]bool) {
 	}
 	p.Boot = slices.Concat(boot, p.Boot, folders)
 	return p, gone
+}
+
+// foreign says whether a live step is the VIP of a service of d, which is a
+// director's.
+func foreign(d inventory.Desired, id string) bool {
+	return d.Director != nil && slices.ContainsFunc(d.Director.Services, func(s inventory.DirectedService) bool {
+		return s.Addr.IsValid() && id == "address:"+s.Addr.String()
+	})
 }
 
 // pathOf is the path in the name of a boot step.
