@@ -41,7 +41,7 @@ func (e *Engine) readBook(ctx context.Context, h host.Host) (book, error) {
 // steps. The steps are to be checked on the host that is returned.
 func (e *Engine) planWhole(ctx context.Context, h host.Host, want inventory.Desired, r *Report) (plan step.Plan, on host.Host, gone map[string]bool, err error) {
 	var b book
-	if want.Whole {
+	if want.Whole || len(want.Yields) > 0 {
 		if b, err = e.readBook(ctx, h); err != nil {
 			return step.Plan{}, nil, nil, err
 		}
@@ -52,6 +52,10 @@ func (e *Engine) planWhole(ctx context.Context, h host.Host, want inventory.Desi
 	}
 	if plan, r.Identity, err = e.Plan(ctx, bare, want); err != nil {
 		return step.Plan{}, nil, nil, err
+	}
+	if len(want.Yields) > 0 {
+		plan, gone = b.Yield(want.Yields)
+		return plan, h, gone, nil
 	}
 	on, r.Removes = h, shrinks || b.Serves(want)
 	if shrinks {

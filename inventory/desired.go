@@ -33,6 +33,9 @@ type Desired struct {
 	// Bare: nothing is wanted of the host, beside Whole; it is to be as if
 	// lvsfleet had never been there, and is not looked at otherwise.
 	Bare bool `json:"bare,omitempty"`
+	// Yields are virtual addresses that the host gives up live, at once, as
+	// another one takes them. Where it is set, nothing else is looked at.
+	Yields []netip.Addr `json:"yields,omitempty"`
 }
 
 // A VIP is a virtual address on a real server. It is there once, however many

@@ -121,6 +121,14 @@ func (d Desired) Only(hosts map[string]bool) (part Desired, ok bool) {
 	return d, true
 }
 
+// Yielding gives what a director must be while another one takes the addresses:
+// nothing else of it is looked at.
+func (d Desired) Yielding(list []netip.Addr) Desired {
+	d = d.Removed()
+	d.Whole, d.Director, d.Yields = false, &Director{Leaves: true}, list
+	return d
+}
+
 // Removed gives what a host must be that lvsfleet leaves. A director leaves its
 // clients first.
 func (d Desired) Removed() Desired {

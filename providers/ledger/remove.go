@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -48,9 +49,7 @@ func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[strin
 		case s.waits():
 			to = &waiting
 		}
-		for _, r := range s.Records {
-			*to = append(*to, step.Made{Step: s.ID, Change: step.Change{Was: r.Was, Want: r.Want, Do: r.Do, Undo: r.Undo}})
-		}
+		*to = append(*to, s.made()...)
 	}
 	back := step.Reversals(slices.Concat(forwarding, waiting, made))
 	n := len(step.Reversals(made))
@@ -95,6 +94,30 @@ func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[strin
 	}
 	p.Boot = slices.Concat(boot, p.Boot, folders)
 	return p, gone
+}
+
+// Yield gives the plan that takes the addresses away, live alone, and names its
+// steps.
+func (l Ledger) Yield(addrs []netip.Addr) (step.Plan, map[string]bool) {
+	var made []step.Made
+	gone := map[string]bool{}
+	for _, s := range l.Live {
+		for _, a := range addrs {
+			if s.ID == "address:"+a.String() {
+				made, gone[s.ID] = append(made, s.made()...), true
+			}
+		}
+	}
+	return step.Plan{Live: step.Reversals(made)}, gone
+}
+
+// made are the changes of the step.
+func (s Step) made() []step.Made {
+	var list []step.Made
+	for _, r := range s.Records {
+		list = append(list, step.Made{Step: s.ID, Change: step.Change{Was: r.Was, Want: r.Want, Do: r.Do, Undo: r.Undo}})
+	}
+	return list
 }
 
 // foreign says whether a live step is the VIP of a service of d, which is a

@@ -161,6 +161,7 @@ func (r *run) stages(ctx context.Context, pending []*member) {
 		pending = r.endServices(ctx, pending)
 	}
 	r.stage(ctx, inventory.Change, func(m *member) bool { return !m.director() && !r.waiting.has(m.host.Name) }, nil)
+	r.yield(ctx)
 	r.admit(ctx)
 	r.close(ctx)
 	r.batches(ctx, pending)
@@ -187,6 +188,8 @@ type run struct {
 	mu      sync.Mutex
 	status  map[string]Status // of the hosts in failed
 	dropped []*entry          // what was deleted before its real server changed
+
+	yielding map[string][]netip.Addr // VIPs that a director gives up for another one
 
 	at  map[string]inventory.Stage // the stage that a host was in last
 	cut map[string]int             // connections that outlived their drain, by real server

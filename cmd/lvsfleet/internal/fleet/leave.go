@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -81,6 +82,42 @@ func (r *run) close(ctx context.Context) {
 		}
 	}
 	r.remove(ctx, groups)
+}
+
+// yield has directors give up the VIPs that others are about to take: two must
+// never answer for one.
+func (r *run) yield(ctx context.Context) {
+	if r.back != "" || r.stopped(ctx) != nil {
+		return
+	}
+	taken := map[string]netip.Addr{} // by step
+	for _, m := range r.members {
+		if !m.director() || m.err != nil {
+			continue
+		}
+		for _, v := range m.want.Director.VIPs {
+			if id := "address:" + v.Addr.String(); m.has(id, false) {
+				taken[id] = v.Addr
+			}
+		}
+	}
+	yields := map[string][]netip.Addr{}
+	for _, m := range r.members {
+		for id, a := range taken {
+			if m.director() && m.has(id, true) {
+				yields[m.host.Name] = append(yields[m.host.Name], a)
+			}
+		}
+	}
+	r.yielding = yields
+	r.stage(ctx, inventory.Withdraw, func(m *member) bool { return len(yields[m.host.Name]) > 0 }, nil)
+}
+
+// has says whether a live step of the name is to be done, or taken back.
+func (m *member) has(id string, gone bool) bool {
+	return slices.ContainsFunc(m.report.Items, func(i agent.Item) bool {
+		return i.Step == id && i.Layer == agent.Live && i.Gone == gone && !i.Change.Holds()
+	})
 }
 
 // directorsRole finds that a host which the inventory has as no director still

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -169,4 +170,44 @@ func TestALimitLeavesNoClientsBehindInTheLab(t *testing.T) {
 	}
 	l.limit = nil
 	l.converge(one)
+}
+
+// A service moves to another director: the old one gives the VIP up before the
+// new one takes it, so that never two answer for it.
+func TestAVIPMovesToAnotherDirectorInTheLab(t *testing.T) {
+	all := []string{"rs160", "rs170", "rs180"}
+	site := func(role string) *inventory.Site {
+		s := labSite(inventory.DR, "192.168.0.252", all...)
+		second := *s.Hosts[0]
+		second.Name, second.Address, second.Roles = "lb2", "192.168.0.253", []string{"second"}
+		second.Interfaces = []inventory.Interface{{Device: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("192.168.0.253/24")}}}
+		s.Hosts = slices.Insert(s.Hosts, 1, &second)
+		s.Roles = append(s.Roles, inventory.Role{Name: "second"})
+		s.Services[0].Director = role
+		return s
+	}
+	l := startLab(t, site("director"))
+	l.converge(site("director"))
+	l.goes = "192.168.0.200" // from this director's table
+	_, out := l.run(site("second"))
+	for _, r := range out.Results {
+		if r.Err != nil {
+			t.Errorf("%s is %s: %v", r.Host, r.Status, r.Err)
+		}
+	}
+	if !l.happened("withdraw do lb address:192.168.0.200", "admit do lb2 address:192.168.0.200", "admit do lb2 ipvs", "withdraw do lb ipvs", "retire do lb ipvs") {
+		t.Errorf("%q", l.events)
+	}
+	if l.holds("lb", "192.168.0.200") || !l.holds("lb2", "192.168.0.200") {
+		t.Error("the VIP has not moved")
+	}
+	found, err := l.fleet(site("second")).Survey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range found {
+		if h.Err != nil || h.Differs() {
+			t.Errorf("afterwards %s differs: %v\n%v", h.Host, h.Err, h.Report.Items)
+		}
+	}
 }

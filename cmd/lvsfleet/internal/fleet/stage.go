@@ -174,9 +174,12 @@ func (r *run) transaction(m *member, s inventory.Stage) agent.Transaction {
 func (r *run) directorsTurn(ctx context.Context, m *member, s inventory.Stage) (agent.Transaction, error) {
 	tx := r.transaction(m, s)
 	var err error
-	if r.back != "" {
+	switch {
+	case r.back != "":
 		tx.Reverts, err = r.reverts(ctx, m, s)
-	} else {
+	case s == inventory.Withdraw:
+		tx.Desired = m.want.Yielding(r.yielding[m.host.Name])
+	default:
 		tx.Desired, err = r.directed(ctx, m, s)
 	}
 	return tx, err
