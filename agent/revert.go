@@ -12,6 +12,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+	"github.com/lvsfleet/lvsfleet/providers/ledger"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -122,6 +123,7 @@ func (e *Engine) planBack(ctx context.Context, h host.Host, tx Transaction) (ste
 		}
 		rules = "file:" + name
 	}
+	var book *ledgerBack
 	hold, both := places(back.Hold), places(slices.Concat(back.Hold, back.Keep))
 	for _, p := range past {
 		own := p.Undoes == run
@@ -153,6 +155,10 @@ func (e *Engine) planBack(ctx context.Context, h host.Host, tx Transaction) (ste
 		}
 		for _, r := range j.Files() {
 			switch {
+			case r.Step == ledgerStep:
+				if !own && book == nil {
+					book = &ledgerBack{ledger.Path(store.Root), r.Undo[0].File}
+				}
 			case r.Step == rules && back.Part != Machine, r.Step != rules && machine, rules == "" && own:
 				boot = append(boot, made(r))
 			}
@@ -160,12 +166,12 @@ func (e *Engine) planBack(ctx context.Context, h host.Host, tx Transaction) (ste
 	}
 	plan := step.Plan{Live: step.Reversals(live), Boot: step.Reversals(boot)}
 	for i, s := range plan.Boot {
-		switch {
-		case s.ID() == rules && len(back.Hold) > 0:
+		if s.ID() == rules && len(back.Hold) > 0 {
 			plan.Boot[i] = withoutHeld{s, back.Hold}
-		case s.ID() == ledgerStep:
-			plan.Boot[i] = ownBook{s}
 		}
+	}
+	if book != nil && back.Part == All {
+		plan.Boot = append(plan.Boot, *book)
 	}
 	return plan, nil
 }
@@ -260,12 +266,27 @@ func staying(m step.Made) step.Made {
 	return m
 }
 
-// ownBook is the way back of the ledger, which is nothing for people to read.
-type ownBook struct{ step.Step }
+// ledgerBack is the step of the ledger as it was before a run, which goes back
+// last of all, with the last part. Nobody but lvsfleet writes it, and no later
+// run has: what is there now may be less than the run had meant
+// (Engine.leaveOut).
+type ledgerBack struct {
+	path   string
+	before *host.File // nil: there was none
+}
 
-// Check has no diff.
-func (o ownBook) Check(ctx context.Context, h host.Host) (step.Change, error) {
-	c, err := o.Step.Check(ctx, h)
+// ID is what the ledger is called in a journal.
+func (ledgerBack) ID() string { return ledgerStep }
+
+// Check has no diff: the ledger is nothing for people to read.
+func (l ledgerBack) Check(ctx context.Context, h host.Host) (step.Change, error) {
+	file := step.FileStep{Path: l.path, Mode: 0o600, Edits: []step.Edit{func([]byte) ([]byte, error) {
+		if l.before == nil {
+			return nil, nil
+		}
+		return l.before.Data, nil
+	}}}
+	c, err := file.Check(ctx, h)
 	c.Diff = ""
 	return c, err
 }

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -253,5 +254,41 @@ func TestARunOfSeveralTransactionsIsTakenBack(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, look(m)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What a person kept from being written at the commit is not the run's to take
+// back; once it is as it was before, all of it goes.
+func TestARunThatLeftAFileIsTakenBack(t *testing.T) {
+	m := newMachine()
+	before := look(m)
+	e := engineOn(m.NewSession())
+	if _, err := e.Begin(t.Context(), tx("r1"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	m.FS.Put("/etc/two.conf", 0o644, "theirs\n")
+	err := engineOn(m.NewSession()).Finish(t.Context(), "r1", true, nil)
+	var left *agent.LeftError
+	if !errors.As(err, &left) {
+		t.Fatalf("finish: %v", err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := checkRevert(t, m, "r1"); err == nil || !strings.Contains(err.Error(), "/etc/two.conf is neither as it was made nor as before") {
+		t.Errorf("with a person's file: %v", err)
+	}
+	m.FS.Put("/etc/two.conf", 0o644, "two=0\n")
+	if _, err := transact(t, m, back("r2", "r1")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, look(m)); diff != "" {
+		t.Errorf("not as before: %s", diff)
+	}
+	if _, err := m.FS.ReadFile("/var/lib/lvsfleet/ledger.json"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the ledger: %v", err)
 	}
 }

@@ -411,7 +411,7 @@ func realTry(in io.Reader) (*realModel, error) {
 		if err := errors.Join(r.transact(taken), rested()); err != nil {
 			return nil, fmt.Errorf("make what is to be taken back: %w", err)
 		}
-		s = s.takenBack()
+		s.back = true
 	}
 	r := &realRun{subject: s}
 	m := &realModel{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,8 +61,20 @@ func runRollback(ctx context.Context, g *globals, path string, flags rollbackFla
 	if err != nil {
 		return err
 	}
-	p := newProgress(g, len(loaded.Site.Hosts))
-	f, err := g.fleet(path, loaded.Site, p.observe)
+	// A host may have left the inventory since.
+	_, gone, err := g.departed(path, loaded.Site)
+	if err != nil {
+		return err
+	}
+	site := *loaded.Site
+	site.Hosts = slices.Clone(site.Hosts)
+	for i := range gone {
+		if slices.Contains(of.Committed(), gone[i].Name) {
+			site.Hosts = append(site.Hosts, &gone[i])
+		}
+	}
+	p := newProgress(g, len(site.Hosts))
+	f, err := g.fleet(path, &site, p.observe)
 	if err != nil {
 		return err
 	}

@@ -123,6 +123,9 @@ func (m *member) has(id string, gone bool) bool {
 // directorsRole finds that a host which the inventory has as no director still
 // has services: it leaves its clients as a director does.
 func (m *member) directorsRole() {
+	if m.want.Director == nil && m.back != "" && m.editsTable() {
+		m.want.Director = &inventory.Director{} // it was one, or is to be one again
+	}
 	if m.want.Director == nil && m.want.Whole && m.editsTable() {
 		m.want.Director = &inventory.Director{Leaves: true}
 	}

@@ -50,6 +50,7 @@ func (l *labFleet) rollback(site *inventory.Site, run Outcome, want map[string]s
 
 func TestRunsAreTakenBackInTheLab(t *testing.T) {
 	all := []string{"rs160", "rs170", "rs180"}
+	shop := ipvs.Key{Protocol: "tcp", Addr: netip.MustParseAddr("192.168.0.201"), Port: 80}
 	active := func(l *labFleet) {
 		l.entries(func(_ ipvs.Key, e *ipvs.Destination) { e.Active = 2 })
 	}
@@ -57,21 +58,23 @@ func TestRunsAreTakenBackInTheLab(t *testing.T) {
 	two := labSite(inventory.DR, "192.168.0.252", all...)
 	two.Services = append(two.Services, labService("shop", "192.168.0.201", inventory.DR))
 	for _, s := range []struct {
-		name   string
-		second *inventory.Site
-		words  []string // of what happens when it is taken back
+		name          string
+		first, second *inventory.Site
+		words         []string // of what happens when it is taken back
 	}{
-		{"another gateway", labSite(inventory.DR, "192.168.0.1", all...), []string{"withdraw do lb ipvs", "drain 2", "drain 0", "change do rs160 route:default"}},
-		{"from dr to tun", labSite(inventory.TUN, "192.168.0.252", all...), []string{"withdraw do lb ipvs", "drain 2", "drain 0", "change do rs160", "admit do lb ipvs"}},
-		{"one goes", labSite(inventory.DR, "192.168.0.252", "rs160", "rs170"), []string{"admit do lb ipvs"}},
-		{"another service", two, []string{"withdraw do lb ipvs", "drain 6", "drain 0", "withdraw do lb ipvs", "change do rs160", "retire do lb address:192.168.0.201"}},
+		{"a service goes", two, first, []string{"prepare do lb address:192.168.0.201", "change do rs160 address:192.168.0.201", "admit do lb ipvs"}},
+		{"another gateway", first, labSite(inventory.DR, "192.168.0.1", all...), []string{"withdraw do lb ipvs", "drain 2", "drain 0", "change do rs160 route:default"}},
+		{"from dr to tun", first, labSite(inventory.TUN, "192.168.0.252", all...), []string{"withdraw do lb ipvs", "drain 2", "drain 0", "change do rs160", "admit do lb ipvs"}},
+		{"one goes", first, labSite(inventory.DR, "192.168.0.252", "rs160", "rs170"), []string{"change do rs180 vip:192.168.0.200", "admit do lb ipvs"}},
+		{"another service", first, two, []string{"withdraw do lb ipvs", "drain 6", "drain 0", "withdraw do lb ipvs", "change do rs160", "retire do lb address:192.168.0.201"}},
 	} {
 		t.Run(s.name, func(t *testing.T) {
-			l := startLab(t, first)
+			l := startLab(t, s.first)
 			fresh := l.views(first)
-			run1 := l.converge(first)
+			run1 := l.converge(s.first)
 			before := l.views(first)
 			active(l)
+			l.leaves = map[ipvs.Key]bool{shop: true}
 			run2 := l.converge(s.second)
 			after := l.views(first)
 			if cmp.Equal(before, after) {
@@ -79,8 +82,6 @@ func TestRunsAreTakenBackInTheLab(t *testing.T) {
 			}
 			active(l)
 			// A service that the run made goes with it.
-			shop := ipvs.Key{Protocol: "tcp", Addr: labService("", "192.168.0.201", "").Address, Port: 80}
-			l.leaves = map[ipvs.Key]bool{shop: true}
 			l.rollback(s.second, run2, before)
 			if !l.happened(s.words...) {
 				t.Errorf("on the way back: %q", l.events)
@@ -88,7 +89,7 @@ func TestRunsAreTakenBackInTheLab(t *testing.T) {
 			// What was taken back stands in the way of nothing.
 			active(l)
 			l.leaves[ipvs.Key{Protocol: "tcp", Addr: labService("", "192.168.0.200", "").Address, Port: 80}] = true
-			l.rollback(first, run1, fresh)
+			l.rollback(s.first, run1, fresh)
 		})
 	}
 }
