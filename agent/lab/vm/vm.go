@@ -52,7 +52,8 @@ func (m Machine) Run(ctx context.Context, out io.Writer) (v Verdict, err error) 
 	ctx, cancel := context.WithTimeoutCause(ctx, m.Limit, fmt.Errorf("the virtual machine was not done after %s", m.Limit))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
-		"-accel", "tcg", "-cpu", "max", "-m", strconv.Itoa(m.Memory), "-smp", "2",
+		"-accel", "tcg", "-cpu", "qemu64", // what more a processor has is emulated slowly
+		"-m", strconv.Itoa(m.Memory), "-smp", "2",
 		"-nic", "none", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot",
 		"-kernel", m.Kernel, "-initrd", m.Initrd,
 		"-append", "console=ttyS0 quiet panic=-1 rdinit=/init lab="+m.Args)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -21,7 +22,8 @@ const protocol = 99
 
 // mirrored makes the namespace's network what the machine's is: the addresses
 // and state of cards and loopback, tunnels with their ends, routes. IPv6 is
-// not mirrored.
+// not mirrored. It comes before every command of every script, most of which
+// change nothing: then nothing is asked of the kernel.
 func (v *Machine) mirrored() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -30,11 +32,15 @@ func (v *Machine) mirrored() error {
 	v.m.Locked(func() {
 		for _, l := range v.m.Net.Links {
 			c := *l
-			c.Addrs = slices.Clone(l.Addrs)
+			c.Addrs, c.Flags = slices.Clone(l.Addrs), nil
 			links = append(links, c)
 		}
 		routes = slices.Clone(v.m.Net.Routes)
 	})
+	if v.shown != nil && reflect.DeepEqual(links, v.shown.links) && reflect.DeepEqual(routes, v.shown.routes) {
+		return nil
+	}
+	v.shown = nil
 	var errs []error
 	tunnels := map[string]bool{}
 	for _, l := range links {
@@ -53,7 +59,16 @@ func (v *Machine) mirrored() error {
 	if err := mirrorRoutes(routes); err != nil {
 		errs = append(errs, fmt.Errorf("mirror routes: %w", err))
 	}
+	if len(errs) == 0 {
+		v.shown = &network{links, routes}
+	}
 	return errors.Join(errs...)
+}
+
+// A network is what the kernel has been shown.
+type network struct {
+	links  []sim.Link
+	routes []sim.Route
 }
 
 // dropTunnels takes the tunnels away that the machine has no more. tunl0 is

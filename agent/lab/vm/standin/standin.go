@@ -9,6 +9,7 @@
 package standin
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,8 +36,11 @@ type Machine struct {
 	disk  string
 	fault func(error) // told what the namespace could not be made to do
 
-	mu     sync.Mutex // one mirror at a time
-	saving sync.Mutex // one save at a time
+	mu    sync.Mutex // one mirror at a time
+	shown *network   // nil: not known
+
+	saving sync.Mutex  // one save at a time
+	saved  []host.File // as they were
 }
 
 // inventoryHost is the host as its inventory would have it.
@@ -123,6 +127,12 @@ func (v *Machine) save() error {
 	v.m.Locked(func() {
 		v.m.FS.Walk("/", func(_ string, n host.File) { list = append(list, n) })
 	})
+	same := func(a, b host.File) bool {
+		return a.Path == b.Path && a.Mode == b.Mode && a.UID == b.UID && a.GID == b.GID && bytes.Equal(a.Data, b.Data)
+	}
+	if slices.EqualFunc(list, v.saved, same) {
+		return nil
+	}
 	text, err := json.Marshal(list)
 	if err != nil {
 		return err
@@ -131,7 +141,14 @@ func (v *Machine) save() error {
 	if err := os.WriteFile(tmp, text, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(tmp, v.disk)
+	if err := os.Rename(tmp, v.disk); err != nil {
+		return err
+	}
+	v.saved = list
+	for i := range v.saved {
+		v.saved[i].Data = bytes.Clone(v.saved[i].Data)
+	}
+	return nil
 }
 
 func (v *Machine) mirror() {
