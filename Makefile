@@ -60,7 +60,7 @@ VMLAB ?= all
 vmlab: ## prove it on a real kernel, in a virtual machine (Debian, root: installs QEMU)
 	$(GO) run ./agent/lab/vm/vmlab -run $(VMLAB)
 
-bench-fleet: ## 50 hosts beside OpenSSH and Ansible (Debian, root: installs Ansible)
+bench-fleet: ## 50 and 200 hosts beside OpenSSH and Ansible (Debian, root: installs Ansible)
 	$(GO) run ./agent/lab/vm/fleet
 
 dist: ## the agents for all platforms, and bin/lvsfleet that carries them

@@ -4,7 +4,7 @@
 // OpenSSH server each: namespaces of this machine, on its own kernel. It wants
 // root. Nothing leaves the namespaces that it makes.
 //
-//	go run ./agent/lab/vm/fleet [-cache .cache/vmlab]
+//	go run ./agent/lab/vm/fleet [-cache .cache/vmlab] [-fleets 50,200,slow] [-ansible=false]
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/lvsfleet/lvsfleet/agent/lab/vm"
@@ -22,15 +23,22 @@ import (
 
 func main() {
 	cache := flag.String("cache", ".cache/vmlab", "programs are built in this `folder`")
+	fleets := flag.String("fleets", "50,200,slow", "the `fleets` to measure: so many hosts, or a few over a slow line")
+	ansible := flag.Bool("ansible", true, "measure Ansible too, which takes most of the time")
 	flag.Parse()
-	if err := measure(context.Background(), *cache); err != nil {
+	names := strings.Split(*fleets, ",")
+	packages := vm.Packages()
+	if *ansible {
+		names, packages = append(names, "ansible"), append(packages, "ansible-core")
+	}
+	if err := measure(context.Background(), *cache, names, packages); err != nil {
 		fmt.Fprintln(os.Stderr, "fleet:", err)
 		os.Exit(1)
 	}
 }
 
-func measure(ctx context.Context, cache string) error {
-	if err := vm.Install(ctx, os.Stdout, append(vm.Packages(), "ansible-core")...); err != nil {
+func measure(ctx context.Context, cache string, names, packages []string) error {
+	if err := vm.Install(ctx, os.Stdout, packages...); err != nil {
 		return err
 	}
 	cwd, err := os.Getwd()
@@ -52,7 +60,7 @@ func measure(ctx context.Context, cache string) error {
 	if err := lay(root, bin); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "guest"), "fleet", root)
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "guest"), append([]string{"fleet", root}, names...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC,

@@ -15,8 +15,8 @@ func main() {
 	case os.Getpid() == 1 && len(os.Args) == 2 && os.Args[1] == "host":
 		fmt.Fprintln(os.Stderr, "host:", live())
 		os.Exit(1)
-	case os.Getpid() == 1 && len(os.Args) == 3 && os.Args[1] == "fleet":
-		if err := fleet(os.Args[2]); err != nil {
+	case os.Getpid() == 1 && len(os.Args) >= 3 && os.Args[1] == "fleet":
+		if err := fleet(os.Args[2], os.Args[3:]); err != nil {
 			fmt.Fprintln(os.Stderr, "fleet:", err)
 			os.Exit(1)
 		}
