@@ -3,7 +3,7 @@
 // each line behind the number of its machine. The transcripts of the last run
 // are kept in the cache.
 //
-//	go run ./agent/lab/vm/vmlab [-cache .cache/vmlab] [-run PARTS[/PARTS]] [-limit 10m]
+//	go run ./agent/lab/vm/vmlab [-cache .cache/vmlab] [-run PARTS[/PARTS]] [-limit 20m]
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 func main() {
 	cache := flag.String("cache", ".cache/vmlab", "downloads and the transcript are kept in this `folder`")
 	run := flag.String("run", "all", "the `parts` to run, separated by commas; with a slash between them, each list in a machine of its own")
-	limit := flag.Duration("limit", 10*time.Minute, "the machine is ended after this time")
+	limit := flag.Duration("limit", 20*time.Minute, "the machine is ended after this time")
 	memory := flag.Int("memory", 2048, "of a machine, in MiB")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
