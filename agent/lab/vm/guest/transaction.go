@@ -39,8 +39,8 @@ virtual_service "new" {
 
 // The limits of what is waited for. Each is much longer than it takes.
 const (
-	reactTime = 90 * time.Second  // until lvsfleet does what it was started for
-	runTime   = 180 * time.Second // until it has ended
+	reactTime = 180 * time.Second // until lvsfleet does what it was started for
+	runTime   = 300 * time.Second // until it has ended
 )
 
 // confirmTime is the site's confirm_timeout.

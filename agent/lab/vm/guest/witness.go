@@ -100,8 +100,11 @@ func (c *controller) end(want int, limit time.Duration) (string, error) {
 		return "", fmt.Errorf("lvsfleet was not done after %s:\n%s", limit, c.said())
 	}
 	text := c.said()
-	if c.err != nil || c.exit != want {
-		return text, fmt.Errorf("lvsfleet: exit %d, want %d (%v)\n%s", c.exit, want, c.err, text)
+	if c.err != nil {
+		return text, fmt.Errorf("lvsfleet: %w\n%s", c.err, text)
+	}
+	if c.exit != want {
+		return text, fmt.Errorf("lvsfleet: exit %d, want %d\n%s", c.exit, want, text)
 	}
 	return text, nil
 }
