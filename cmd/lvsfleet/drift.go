@@ -193,6 +193,7 @@ func runDrift(ctx context.Context, g *globals, path string, flags driftFlags, gi
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("look at the fleet: %w", err)
 		}
+		wd.departures()
 		return printSnapshot(g, w.Snapshot())
 	}
 	if os.Getenv("GOGC") == "" {
@@ -206,6 +207,7 @@ func runDrift(ctx context.Context, g *globals, path string, flags driftFlags, gi
 		return err
 	}
 	defer stopServing()
+	wd.departures()
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -346,6 +348,16 @@ func (wd *watchdog) dial(ctx context.Context, h *inventory.Host) (agent.Session,
 	return wd.dialer.Load().dial(ctx, h)
 }
 
+// departures reports the hosts that have left the inventory and were not
+// cleaned.
+func (wd *watchdog) departures() {
+	wd.outM.Lock()
+	defer wd.outM.Unlock()
+	if err := wd.tellDeparted(wd.path, wd.loaded.Load().Site); err != nil {
+		fmt.Fprintf(wd.err, "lvsfleet: %v\n", err)
+	}
+}
+
 // problems are those of what surrounds the watcher.
 func (wd *watchdog) problems() []string {
 	list := wd.alerts.Problems()
@@ -366,6 +378,11 @@ func (wd *watchdog) converge(ctx context.Context, site *inventory.Site, hosts []
 	start := time.Now()
 	out, err := f.Converge(ctx, nil)
 	wd.remember(state.Run{Time: start.UTC(), Verb: "repair", Site: wd.path, Inventory: wd.loaded.Load().Hash}, f, out, err)
+	if err == nil {
+		if kerr := wd.keepHosts(wd.path, site, out); kerr != nil {
+			fmt.Fprintf(wd.err, "lvsfleet: %v\n", kerr)
+		}
+	}
 	return out, err
 }
 
@@ -411,6 +428,7 @@ func (wd *watchdog) reload(w *drift.Watcher, flags driftFlags, given func(string
 			w.Problem("listen", "")
 		}
 		w.Reload(settings)
+		wd.departures()
 		return nil
 	}()
 	if err != nil {
