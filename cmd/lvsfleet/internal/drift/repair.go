@@ -9,10 +9,10 @@ import (
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
 )
 
-// The bounds of repair: a host whose drift comes back, or cannot be repaired,
-// is tried again after repairWait, then after twice as long each time, and is
-// given up after mostTries. A host that then stays as it should be for calm, or
-// that a person has converged, counts as new.
+// The bounds of repair: a host of which a step differs again that was repaired,
+// or that cannot be repaired, is tried again after repairWait, then after twice
+// as long each time, and is given up after mostTries. A host that then stays as
+// it should be for calm, or that a person has converged, counts as new.
 const (
 	repairWait = 10 * time.Minute
 	mostTries  = 3
@@ -24,6 +24,7 @@ type tries struct {
 	N       int       `json:"n"`
 	Last    time.Time `json:"last"`
 	Next    time.Time `json:"next"` // not before
+	Steps   []string  `json:"steps,omitempty"` // that were repaired
 	GivenUp bool      `json:"given_up,omitempty"`
 	Since   time.Time `json:"since,omitzero"` // it was given up
 	Error   string    `json:"error,omitempty"`
@@ -33,11 +34,24 @@ func (t *tries) givenUp(host string) GivenUp {
 	return GivenUp{Host: host, Since: t.Since, Tries: t.N, Error: t.Error}
 }
 
-// repairable says whether converge would change the host.
-func (h *watched) repairable() bool {
-	return h.state.State == Drifted && slices.ContainsFunc(h.open, func(r *record) bool {
-		return r.Class == ClassLive || r.Class == ClassBoot || r.Class == ClassIPVS
-	})
+// repairable lists the steps of the host that converge would change.
+func (h *watched) repairable() []string {
+	if h.state.State != Drifted {
+		return nil
+	}
+	var steps []string
+	for _, r := range h.open {
+		if r.Class == ClassLive || r.Class == ClassBoot || r.Class == ClassIPVS {
+			steps = append(steps, string(r.Class)+" "+r.Step)
+		}
+	}
+	return steps
+}
+
+// again says whether a repair of the steps would be one of what was tried
+// already.
+func (t *tries) again(steps []string) bool {
+	return t.Error != "" || slices.ContainsFunc(steps, func(s string) bool { return slices.Contains(t.Steps, s) })
 }
 
 // repair converges hosts that drifted, then looks at them again.
@@ -49,16 +63,17 @@ func (w *Watcher) repair(ctx context.Context, s Settings, hosts []*watched) {
 	for _, h := range hosts {
 		name := h.host.Name
 		t := w.memo.Tries[name]
-		if !h.repairable() {
+		steps := h.repairable()
+		if len(steps) == 0 {
 			if t != nil && h.state.State == Clean && now.Sub(t.Last) >= calm {
 				w.forgive(name)
 			}
 			continue
 		}
 		switch {
-		case t != nil && t.GivenUp, t != nil && now.Before(t.Next) && now.After(t.Last):
+		case t != nil && t.GivenUp, t != nil && t.again(steps) && now.Before(t.Next) && now.After(t.Last):
 			continue
-		case t != nil && t.N >= mostTries:
+		case t != nil && t.again(steps) && t.N >= mostTries:
 			t.GivenUp, t.Since = true, now
 			w.notice.GivenUp = append(w.notice.GivenUp, t.givenUp(name))
 			w.events = append(w.events, Event{Time: now, Problem: t.givenUp(name).String()})
@@ -87,7 +102,15 @@ func (w *Watcher) repair(ctx context.Context, s Settings, hosts []*watched) {
 			t = &tries{}
 			w.memo.Tries[name] = t
 		}
-		t.N++
+		steps := h.repairable()
+		if t.N == 0 || t.again(steps) {
+			t.N++
+		}
+		for _, s := range steps {
+			if !slices.Contains(t.Steps, s) {
+				t.Steps = append(t.Steps, s)
+			}
+		}
 		t.Last, t.Next = now, now.Add(min(repairWait<<(t.N-1), calm))
 		t.Error = ""
 		r, known := became[name]

@@ -581,6 +581,32 @@ func TestADriftThatComesBackIsNotRepairedInALoop(t *testing.T) {
 	}
 }
 
+func TestAnotherDriftIsRepairedAtOnce(t *testing.T) {
+	repairs := 0
+	b := repairing(t, 0, func(b *bench, _ []string) (fleet.Outcome, error) {
+		repairs++
+		b.world.set("rs1", func(h *fakeHost) { h.report = agent.Report{} })
+		return fleet.Outcome{Results: []fleet.Result{{Host: "rs1", Status: fleet.Changed}}}, nil
+	})
+	for _, name := range []string{"a", "b", "c", "d"} {
+		b.world.set("rs1", func(h *fakeHost) { h.report.Items = []agent.Item{item(agent.Live, name, "-c")} })
+		b.round(t)
+	}
+	if repairs != 4 || b.host("rs1").State != drift.Clean {
+		t.Errorf("%d repairs, %+v", repairs, b.host("rs1"))
+	}
+	// Those that were repaired before are not others.
+	for range 20 {
+		for _, name := range []string{"a", "b"} {
+			b.world.set("rs1", func(h *fakeHost) { h.report.Items = []agent.Item{item(agent.Live, name, "-c")} })
+			b.round(t)
+		}
+	}
+	if repairs > 6 {
+		t.Errorf("%d repairs in a loop", repairs)
+	}
+}
+
 func TestARepairThatFailsIsTriedLaterAndTold(t *testing.T) {
 	repairs := 0
 	b := repairing(t, 0, func(*bench, []string) (fleet.Outcome, error) {
