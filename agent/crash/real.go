@@ -28,6 +28,9 @@ const (
 	cutLine    realWay = "the line is cut"
 )
 
+// profileCase is no way to die: the transaction's time is taken apart.
+const profileCase realWay = "profile"
+
 func realWays() []realWay {
 	return []realWay{killAgent, killCommit, killGuard, killBoth, stopAgent, cutLine}
 }
@@ -54,6 +57,8 @@ type realModel struct {
 	Before  string `json:"before"`
 	Settled string `json:"settled"` // after the transaction
 	Micros  int64  `json:"micros"`
+	// Profile is what a transaction's time goes to (profileCase).
+	Profile map[string]float64 `json:"profile,omitempty"`
 }
 
 // realAtOnce is how many hosts there are at a time: they mostly wait.

@@ -413,6 +413,10 @@ func realTry(in io.Reader) (*realModel, error) {
 		}
 		s.back = true
 	}
+	if c.Way == profileCase {
+		p, err := s.profile()
+		return &realModel{Profile: p}, err
+	}
 	r := &realRun{subject: s}
 	m := &realModel{}
 	if m.Before, err = realLook(); err != nil {
