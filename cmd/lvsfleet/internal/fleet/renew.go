@@ -17,7 +17,9 @@ func (r *run) confirm(m *member) time.Duration {
 	if t == 0 {
 		t = agent.DefaultConfirmTimeout
 	}
-	if m.director() && m.lends {
+	// Where the run may take itself back, a director lends over the guard that
+	// it has from the beginning.
+	if m.director() && (m.lends || r.Site.Rollout.OnFailure == "fleet") {
 		t *= loanFactor
 	}
 	return t

@@ -57,11 +57,14 @@ func TestRunsAreTakenBackInTheLab(t *testing.T) {
 	first := labSite(inventory.DR, "192.168.0.252", all...)
 	two := labSite(inventory.DR, "192.168.0.252", all...)
 	two.Services = append(two.Services, labService("shop", "192.168.0.201", inventory.DR))
+	none := labSite(inventory.DR, "192.168.0.252", all...)
+	none.Services, none.Hosts[0].Roles = nil, nil
 	for _, s := range []struct {
 		name          string
 		first, second *inventory.Site
 		words         []string // of what happens when it is taken back
 	}{
+		{"the director is one no more", first, none, []string{"change do rs160 address:192.168.0.200", "admit do lb ipvs"}},
 		{"a service goes", two, first, []string{"prepare do lb address:192.168.0.201", "change do rs160 address:192.168.0.201", "admit do lb ipvs"}},
 		{"another gateway", first, labSite(inventory.DR, "192.168.0.1", all...), []string{"withdraw do lb ipvs", "drain 2", "drain 0", "change do rs160 route:default"}},
 		{"from dr to tun", first, labSite(inventory.TUN, "192.168.0.252", all...), []string{"withdraw do lb ipvs", "drain 2", "drain 0", "change do rs160", "admit do lb ipvs"}},
@@ -75,7 +78,10 @@ func TestRunsAreTakenBackInTheLab(t *testing.T) {
 			before := l.views(first)
 			active(l)
 			l.leaves = map[ipvs.Key]bool{shop: true}
-			run2 := l.converge(s.second)
+			if s.second == none {
+				l.leaves[ipvs.Key{Protocol: "tcp", Addr: netip.MustParseAddr("192.168.0.200"), Port: 80}] = true
+			}
+			_, run2 := l.run(s.second)
 			after := l.views(first)
 			if cmp.Equal(before, after) {
 				t.Fatal("nothing was changed")

@@ -299,6 +299,24 @@ func TestNobodyChangesWhoseDrainWasCutShort(t *testing.T) {
 	}
 }
 
+// What takes itself back has the guards that it began with: a director's waits
+// long enough for a loan that comes only then.
+func TestADirectorMayHaveToLendOnTheWayBack(t *testing.T) {
+	s := scenes()[0]
+	f := s.fleet(s.town(t))
+	members, err := f.members()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRun(f, members, "")
+	for failure, factor := range map[string]time.Duration{"host": 1, "fleet": loanFactor} {
+		f.Site.Rollout.OnFailure = failure
+		if got, want := r.confirm(r.byName["lb1"]), factor*r.confirm(r.byName["rs1"]); got != want {
+			t.Errorf("%s: %s, want %s", failure, got, want)
+		}
+	}
+}
+
 // A real server's guard is told to hold still only while those of its
 // directors will for longer.
 func TestALoanOutlastsTheRealServerItIsFor(t *testing.T) {
