@@ -167,7 +167,7 @@ func (r *run) readAll(ctx context.Context, m *member) error {
 	for _, l := range live {
 		s := named[l.Service]
 		if s == nil {
-			s = &inventory.DirectedService{Addr: l.Service.Addr}
+			s = formerService(l.Service)
 			named[l.Service] = s
 		}
 		e := &entry{Entry: l, dir: m, service: s, host: r.owners[l.Dest.Addr]}
@@ -245,7 +245,7 @@ var errLeft = errors.New("what is left here waits for real servers that could no
 func (r *run) allBack() bool {
 	all := true
 	for _, m := range r.members {
-		all = all && (m.director() || !m.changes() || r.done.has(m.host.Name) || m.err == nil && !agent.Differs(m.begun))
+		all = all && (m.director() || m.err == nil && (!m.changes() || r.done.has(m.host.Name) || !agent.Differs(m.begun)))
 	}
 	if all {
 		return true

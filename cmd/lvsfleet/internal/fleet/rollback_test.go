@@ -347,3 +347,38 @@ func TestAHostThatFailsTakesTheFleetBack(t *testing.T) {
 		}
 	}
 }
+
+// A real server that is left out keeps what leads to it, until it can be
+// reached again.
+func TestWhoIsLeftOutOfARollbackKeepsItsEntry(t *testing.T) {
+	for _, s := range scenes() {
+		t.Run(s.name, func(t *testing.T) {
+			w := s.town(t)
+			hosts := s.changedIn(t, w)
+			if !slices.Contains(hosts, "rs2") || s.before == "" {
+				return
+			}
+			w.fail["dial rs2"] = errNo
+			f := s.fleet(w)
+			f.Run, f.SkipUnreachable = "run-2", true
+			out, err := f.Rollback(context.Background(), "run-1", hosts, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := statuses(out); got["rs2"] != Skipped || w.state["rs2"] != "after" {
+				t.Errorf("%v, rs2 is as %s", got, w.state["rs2"])
+			}
+			w.look("with rs2 left out")
+			if strings.Count(w.text(), "10.0.0.12:80") != 2 {
+				t.Errorf("its entries:\n%s", w.text())
+			}
+			w.fail = map[string]error{}
+			if _, err := s.back(w, hosts); err != nil {
+				t.Fatal(err)
+			}
+			if d := s.asBefore(w); d != "" {
+				t.Errorf("once it can be reached: %s", d)
+			}
+		})
+	}
+}
