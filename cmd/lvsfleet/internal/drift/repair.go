@@ -23,7 +23,7 @@ const (
 type tries struct {
 	N       int       `json:"n"`
 	Last    time.Time `json:"last"`
-	Next    time.Time `json:"next"` // not before
+	Next    time.Time `json:"next"`            // not before
 	Steps   []string  `json:"steps,omitempty"` // that were repaired
 	GivenUp bool      `json:"given_up,omitempty"`
 	Since   time.Time `json:"since,omitzero"` // it was given up

@@ -34,10 +34,13 @@ func (w *Watcher) Round(ctx context.Context) {
 	for _, h := range w.hosts {
 		hosts = append(hosts, h)
 	}
+	loaded := w.loaded
 	w.changed()
 	w.mu.Unlock()
 	slices.SortFunc(hosts, func(a, b *watched) int { return cmp.Compare(a.host.Name, b.host.Name) })
-	w.keep(ctx, w.load)
+	if !loaded {
+		w.keep(ctx, w.load)
+	}
 
 	timed, cancel := ctx, context.CancelFunc(func() {})
 	if s.Timeout > 0 {

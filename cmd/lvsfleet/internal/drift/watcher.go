@@ -438,6 +438,7 @@ func (w *Watcher) Timeline(ctx context.Context, since time.Time, limit int) ([]D
 	if w.o.Store != nil {
 		list, err := w.o.Store.Timeline(ctx, since, limit)
 		if err == nil {
+			w.problem("timeline", "")
 			return list, nil
 		}
 		if ctx.Err() != nil {

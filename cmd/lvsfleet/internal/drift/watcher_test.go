@@ -626,6 +626,97 @@ func TestARepairThatFailsIsTriedLaterAndTold(t *testing.T) {
 	}
 }
 
+// A shelf is a store in memory that can be out of order.
+type shelf struct {
+	drift.Store
+	broken error
+	kept   map[int64]drift.Drift
+	memo   []byte
+	last   int64
+}
+
+func (s *shelf) Open(context.Context) (list []drift.Drift, err error) {
+	for _, d := range s.kept {
+		if d.Gone.IsZero() {
+			list = append(list, d)
+		}
+	}
+	return list, s.broken
+}
+
+func (s *shelf) Save(_ context.Context, drifts []drift.Drift) error {
+	if s.broken != nil {
+		return s.broken
+	}
+	for i := range drifts {
+		if drifts[i].ID == 0 {
+			s.last++
+			drifts[i].ID = s.last
+		}
+		s.kept[drifts[i].ID] = drifts[i]
+	}
+	return nil
+}
+
+func (s *shelf) Timeline(context.Context, time.Time, int) ([]drift.Drift, error) {
+	return nil, s.broken
+}
+
+func (s *shelf) Memo(context.Context) ([]byte, error) { return s.memo, s.broken }
+
+func (s *shelf) SetMemo(_ context.Context, text []byte) error {
+	s.memo = text
+	return s.broken
+}
+
+func (s *shelf) Forget(context.Context, time.Time) error { return s.broken }
+
+func TestAHistoryOutOfOrderStopsNothingAndIsCaughtUpWith(t *testing.T) {
+	s := &shelf{kept: map[int64]drift.Drift{}, broken: errors.New("disk full")}
+	b := newBench(t, drift.Settings{Site: testSite("lb", "rs1"), Retention: time.Hour}, func(b *bench) { b.o.Store = s })
+	b.round(t)
+	b.world.set("rs1", broken)
+	expect(t, "found all the same", told(b.round(t)), "+rs1 live sysctl:x")
+	b.world.set("rs1", func(h *fakeHost) { h.report = agent.Report{} })
+	expect(t, "and its end", told(b.round(t)), "-rs1 live sysctl:x else")
+	b.world.set("lb", broken)
+	b.round(t)
+	problems := 0
+	for _, e := range b.events {
+		if e.Problem != "" {
+			problems++
+		}
+	}
+	if p := b.Snapshot().Problems; len(p) != 1 || !strings.Contains(p[0], "disk full") || problems != 1 {
+		t.Errorf("%q, told %d times", p, problems)
+	}
+	if list, err := b.Timeline(t.Context(), time.Time{}, 10); err != nil || len(list) != 2 {
+		t.Errorf("from memory: %v, %v", list, err)
+	}
+	s.broken = nil
+	b.round(t)
+	if _, err := b.Timeline(t.Context(), time.Time{}, 10); err != nil || len(b.Snapshot().Problems) != 0 {
+		t.Errorf("%v, %q", err, b.Snapshot().Problems)
+	}
+	if len(s.kept) != 2 || s.kept[1].Gone.IsZero() == s.kept[2].Gone.IsZero() {
+		t.Errorf("%+v", s.kept)
+	}
+
+	// Another process goes on from there, and tells of nothing twice.
+	again := newBench(t, drift.Settings{Site: testSite("lb", "rs1")}, func(b *bench) { b.o.Store = s })
+	again.world.set("lb", broken)
+	again.clock.set(b.clock.Now().Add(time.Hour))
+	expect(t, "another process", told(again.round(t)))
+	if d := again.host("lb").Drifts; len(d) != 1 || d[0].ID == 0 || !d[0].First.Before(b.clock.Now()) {
+		t.Errorf("%+v", d)
+	}
+	again.world.set("lb", func(h *fakeHost) { h.report = agent.Report{} })
+	expect(t, "and its end", told(again.round(t)), "-lb live sysctl:x else")
+	if len(s.kept) != 2 {
+		t.Errorf("%+v", s.kept)
+	}
+}
+
 func TestChangesAreTold(t *testing.T) {
 	b := newBench(t, drift.Settings{Site: testSite("lb", "rs1")}, nil)
 	ctx, cancel := context.WithCancel(t.Context())
