@@ -247,6 +247,8 @@ type watchdog struct {
 	path string
 	past state.History // the controller's runs
 	db   *history.DB
+	ends map[string]time.Time // when a run that changed a host ended last; see changed
+	read time.Time            // what was last added when that was read
 
 	alerts *alert.Teller
 	spoken sync.Once
@@ -387,20 +389,23 @@ func (wd *watchdog) converge(ctx context.Context, site *inventory.Site, hosts []
 }
 
 // changed says whether a run of this controller that ended since then changed
-// the host. Records that cannot be read tell nothing.
+// the host. Records that cannot be read tell nothing. It is called by one round
+// at a time, for each drift that is gone, so the records are read only when
+// there are new ones.
 func (wd *watchdog) changed(name string, since time.Time) bool {
-	runs, _ := wd.past.Runs(since.Add(-longestRun))
-	for _, r := range runs {
-		if h, ok := r.On(name); ok && h.Changes > 0 && r.End().After(since) {
-			return true
+	if at := wd.past.Modified(); wd.ends == nil || !at.Equal(wd.read) {
+		wd.ends, wd.read = map[string]time.Time{}, at
+		runs, _ := wd.past.Runs(time.Time{})
+		for _, r := range runs {
+			for _, h := range r.Hosts {
+				if h.Changes > 0 && r.End().After(wd.ends[h.Host]) {
+					wd.ends[h.Host] = r.End()
+				}
+			}
 		}
 	}
-	return false
+	return wd.ends[name].After(since)
 }
-
-// longestRun is how long a run takes at most that is looked for among those
-// that have ended.
-const longestRun = 24 * time.Hour
 
 // reload reads the inventory again. One that cannot be used is reported, and
 // the old one stays in force.

@@ -88,6 +88,16 @@ type History struct{ dir string }
 // there yet.
 func OpenHistory(dir string) History { return History{filepath.Join(dir, "history")} }
 
+// Modified is when a run was last added; zero: never. What it gives is the
+// same as long as nothing has changed.
+func (h History) Modified() time.Time {
+	info, err := os.Stat(h.dir)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
 // runID is what names a run, and so its file.
 var runID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z-]*$`)
 

@@ -24,6 +24,9 @@ func TestHistoryIsWrittenOnceAndReadNewestFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if at := h.Modified(); at.IsZero() || !OpenHistory(filepath.Join(dir, "none")).Modified().IsZero() {
+		t.Errorf("modified %v", at)
+	}
 	changed := first
 	changed.Result = "other"
 	if err := h.Add(changed); err == nil {
