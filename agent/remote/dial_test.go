@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -265,6 +266,36 @@ func TestAFolderThatIsNotRootsAloneIsRefused(t *testing.T) {
 			_ = s.Close()
 		}
 	}
+}
+
+// largeAgents are of a real one's size: what is sent in many writes at once
+// must arrive whole, and the agent that is started verifies that it did.
+type largeAgents struct{ program []byte }
+
+func (largeAgents) Hash() string                      { return "large" }
+func (a largeAgents) Get(_, _ string) ([]byte, error) { return a.program, nil }
+
+func TestALargeAgentArrivesWhole(t *testing.T) {
+	f := startFleet(t)
+	program := make([]byte, 5<<20+17)
+	for i := range program {
+		program[i] = byte(i * i >> 7)
+	}
+	s, err := (&remote.Dialer{Agents: largeAgents{program}}).Dial(t.Context(), f.target("linux"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Check(t.Context(), f.want("linux")); err != nil {
+		t.Fatal(err)
+	}
+	m := f.Machine("linux")
+	m.Locked(func() {
+		got, err := m.FS.ReadFile(agent.BinaryPath("/var/lib/lvsfleet", "large"))
+		if err != nil || !bytes.Equal(got.Data, program) {
+			t.Errorf("%d bytes of %d arrived, or not the same: %v", len(got.Data), len(program), err)
+		}
+	})
 }
 
 func TestAFullDiskIsFoundWhenTheAgentIsPushed(t *testing.T) {

@@ -216,7 +216,9 @@ func (s *session) upload(c *sftp.Client, tmp string, program []byte) error {
 	}
 	err = c.Chmod(tmp, 0o700)
 	if err == nil {
-		_, err = fd.ReadFrom(bytes.NewReader(program)) // many writes under way at once
+		// As many writes under way at once as the library allows, 64 of 32 KiB:
+		// one after the other each would take a round trip.
+		_, err = fd.ReadFromWithConcurrency(bytes.NewReader(program), 0)
 	}
 	if cerr := fd.Close(); err == nil {
 		err = cerr
