@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -77,7 +78,20 @@ func transactionCluster() cluster {
 // transactions makes the checks of what must hold when a run is cut short.
 func (s *suite) transactions() {
 	c := transactionCluster()
-	if !s.check("transaction: the hosts boot", func() error { return s.build(c) }) {
+	var fresh map[string]string
+	booted := s.check("transaction: the hosts boot", func() (err error) {
+		// What a module brings stays when it is not needed any more, and is
+		// left out of every comparison: it is there from the beginning.
+		if out, err := exec.Command("modprobe", "-a", "ipip", "ip_vs").CombinedOutput(); err != nil {
+			return fmt.Errorf("modprobe: %w: %s", err, out)
+		}
+		if err := s.build(c); err != nil {
+			return err
+		}
+		fresh, err = s.states(c.servers()...)
+		return err
+	})
+	if !booted {
 		return
 	}
 	ok := s.check("transaction: converge", func() error {
@@ -98,8 +112,11 @@ func (s *suite) transactions() {
 	s.served("the director loses power in mid-drain", s.powerCut)
 	s.served("the director loses power between prepare and admit", s.powerCutBeforeAdmit)
 	s.served("a run is taken back", s.takenBack)
-	s.served("a real server is taken out, and a running download ends by itself", s.takenOut)
+	s.served("a real server is taken out, and a running download ends by itself", func(all *clients) ([]outage, error) {
+		return nil, s.takenOut(all, fresh["rs160"])
+	})
 	s.served("broken real servers are proposed, and get no client", s.proposed)
+	s.check("transaction: all of it is removed", func() error { return s.removed(fresh) })
 	s.check("transaction: every host could do its part", faultless)
 }
 
@@ -438,10 +455,11 @@ func (s *suite) takenBack(*clients) ([]outage, error) {
 	return nil, errors.Join(err, s.awaitStates(before, 0))
 }
 
-func (s *suite) takenOut(all *clients) ([]outage, error) {
+// takenOut takes rs160 out of the pools; fresh is what it was at first.
+func (s *suite) takenOut(all *clients, fresh string) error {
 	run, d, err := s.drained(transactionSite, "--var", `pool=["rs161"]`, "--var", `far=["rs161"]`)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	begun := time.Now()
 	from := d.sofar()
@@ -456,7 +474,22 @@ func (s *suite) takenOut(all *clients) ([]outage, error) {
 	size, worst, broken := d.end()
 	out, end := run.end(0, runTime)
 	s.log("%s%d bytes came while it was drained, the longest pause %s", out, size-from, worst.Round(time.Millisecond))
-	return nil, errors.Join(err, broken, end, s.whole("192.168.0.161"))
+	return errors.Join(err, broken, end, s.whole("192.168.0.161"), s.awaitState("rs160", fresh, 0))
+}
+
+// removed takes all of lvsfleet off every host.
+func (s *suite) removed(fresh map[string]string) error {
+	out, err := s.exits(0, "remove", transactionSite, "--var", "hosts=5")
+	s.log("%s", out)
+	err = errors.Join(err, s.awaitStates(fresh, reactTime))
+	for name := range fresh {
+		left, gerr := filepath.Glob(filepath.Join(s.fabric.Dir, name, "var/lib/lvsfleet*"))
+		if len(left) > 0 {
+			gerr = fmt.Errorf("%s still has %v", name, left)
+		}
+		err = errors.Join(err, gerr)
+	}
+	return err
 }
 
 // proposed adds three real servers that are not fit to serve, and one that is.
