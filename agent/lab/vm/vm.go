@@ -182,8 +182,11 @@ func FetchKernel(ctx context.Context, cache string, out io.Writer) (Kernel, erro
 func download(ctx context.Context, cache string, out io.Writer) (version, deb string, err error) {
 	text, err := exec.CommandContext(ctx, "apt-cache", "depends", "linux-image-cloud-amd64").CombinedOutput()
 	m := kernelPackage.FindStringSubmatch(string(text))
-	if err != nil || m == nil {
-		return "", "", fmt.Errorf("apt knows no kernel package (apt-cache depends linux-image-cloud-amd64: %v):\n%s", err, text)
+	if err != nil {
+		return "", "", fmt.Errorf("apt-cache depends linux-image-cloud-amd64: %w\n%s", err, text)
+	}
+	if m == nil {
+		return "", "", fmt.Errorf("apt knows no kernel package:\n%s", text)
 	}
 	fmt.Fprintln(out, "download", m[0])
 	dir := filepath.Join(cache, "download")
