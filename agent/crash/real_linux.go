@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -342,32 +343,58 @@ const realPatience = 1500 * time.Millisecond
 // realRun is one transaction, from the first agent to the commit of the second.
 type realRun struct {
 	subject
+	mu            sync.Mutex
 	first, second *realAgent
+}
+
+// start starts an agent, and lets it be known to who strikes.
+func (r *realRun) start(at **realAgent) (*realAgent, error) {
+	a, err := startAgent()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*at = a
+	return a, err
+}
+
+// agents are those that have been started, the first of them once it is.
+func (r *realRun) agents(ended <-chan struct{}) (first, second *realAgent) {
+	for {
+		r.mu.Lock()
+		first, second = r.first, r.second
+		r.mu.Unlock()
+		if first != nil {
+			return first, second
+		}
+		select {
+		case <-ended:
+			return first, second
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 func (r *realRun) transact(run string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	var err error
-	if r.first, err = startAgent(); err != nil {
+	first, err := r.start(&r.first)
+	if err != nil {
 		return err
 	}
-	defer r.first.Close()
+	defer first.Close()
 	tx := r.transaction(run)
 	tx.ConfirmTimeout = realPatience
-	report, err := r.first.Begin(ctx, tx, nil)
+	report, err := first.Begin(ctx, tx, nil)
 	if err != nil || !agent.Differs(report) {
 		return err
 	}
-	if err := r.first.Apply(ctx, nil); err != nil {
+	if err := first.Apply(ctx, nil); err != nil {
 		return err
 	}
-	second, err := startAgent()
+	second, err := r.start(&r.second)
 	if err != nil {
 		return err
 	}
 	defer second.Close()
-	r.second = second
 	return second.Finish(ctx, run, true, nil)
 }
 
@@ -447,7 +474,8 @@ func (r *realRun) strike(c realCase) error {
 		_ = r.transact("r1") // whatever it says, what counts is the host
 	}()
 	time.Sleep(at)
-	agents := []*realAgent{r.first, r.second}
+	first, second := r.agents(ended)
+	agents := []*realAgent{first, second}
 	alone := true // with nobody to act, the host waits for the next run
 	switch c.Way {
 	case killAgent:
@@ -455,11 +483,10 @@ func (r *realRun) strike(c realCase) error {
 			a.signal(syscall.SIGKILL)
 		}
 	case killCommit:
-		if a := r.second; a != nil {
-			a.signal(syscall.SIGKILL)
-		} else {
-			r.first.signal(syscall.SIGKILL)
+		if second == nil {
+			second = first
 		}
+		second.signal(syscall.SIGKILL)
 	case killGuard, killBoth:
 		if c.Way == killBoth {
 			alone = false
@@ -475,9 +502,7 @@ func (r *realRun) strike(c realCase) error {
 			a.signal(syscall.SIGSTOP)
 		}
 	case cutLine:
-		if r.first != nil {
-			_ = r.first.cmd.Process.Signal(syscall.SIGHUP)
-		}
+		first.signal(syscall.SIGHUP)
 	}
 	if c.Way != stopAgent {
 		<-ended
