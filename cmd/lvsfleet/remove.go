@@ -172,12 +172,14 @@ func (g *globals) keepHosts(path string, site *inventory.Site, out fleet.Outcome
 	if err != nil {
 		return err
 	}
+	named := make(map[string]*inventory.Host, len(site.Hosts))
+	for _, h := range site.Hosts {
+		named[h.Name] = h
+	}
 	var list []inventory.Host
 	for _, r := range out.Results {
-		for _, h := range site.Hosts {
-			if h.Name == r.Host && r.Status != fleet.Skipped {
-				list = append(list, *h)
-			}
+		if h := named[r.Host]; h != nil && r.Status != fleet.Skipped {
+			list = append(list, *h)
 		}
 	}
 	hosts := state.OpenHosts(dir)
@@ -188,10 +190,8 @@ func (g *globals) keepHosts(path string, site *inventory.Site, out fleet.Outcome
 	// A machine that has got another name is one host.
 	var renamed []string
 	for name, old := range remembered {
-		for _, h := range list {
-			if h.Name != name && state.SameMachine(old, h) {
-				renamed = append(renamed, name)
-			}
+		if named[name] == nil && slices.ContainsFunc(list, func(h inventory.Host) bool { return state.SameMachine(old, h) }) {
+			renamed = append(renamed, name)
 		}
 	}
 	if err := hosts.Forget(renamed...); err != nil {

@@ -99,9 +99,13 @@ func (h Hosts) change(f func(map[string]inventory.Host)) error {
 // Departed are the hosts that are remembered and that the site has no more, by
 // name. One whose machine the site knows by another name has not left it.
 func Departed(remembered map[string]inventory.Host, site *inventory.Site) []inventory.Host {
+	named := make(map[string]bool, len(site.Hosts))
+	for _, h := range site.Hosts {
+		named[h.Name] = true
+	}
 	var list []inventory.Host
-	for _, h := range remembered {
-		if !slices.ContainsFunc(site.Hosts, func(o *inventory.Host) bool { return o.Name == h.Name || SameMachine(h, *o) }) {
+	for name, h := range remembered {
+		if !named[name] && !slices.ContainsFunc(site.Hosts, func(o *inventory.Host) bool { return SameMachine(h, *o) }) {
 			list = append(list, h)
 		}
 	}
