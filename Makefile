@@ -2,6 +2,7 @@
 
 GO          ?= go
 FUZZTIME    ?= 10s
+TESTFLAGS   ?=
 GOLANGCI    = $(GO) tool -modfile=tools/go.mod golangci-lint
 # The agents', and those that a controller is checked on: one with a history of
 # drift and one without, since the database takes minutes to compile.
@@ -24,10 +25,10 @@ demo: bin/lvsfleet ## set-up and main job: converge the three example clusters, 
 	$(GO) run ./cmd/lvsfleet/internal/demo -lvsfleet bin/lvsfleet examples/nat examples/dr examples/tun
 
 test: ## every test that needs no root and no other machine
-	$(GO) test ./...
+	$(GO) test $(TESTFLAGS) ./...
 
 race: ## the same under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race ./...
+	CGO_ENABLED=1 GORACE="atexit_sleep_ms=10 $$GORACE" $(GO) test -race $(TESTFLAGS) ./...
 
 crash: ## the crash matrix: let transactions die in every way, at every access
 	$(GO) run ./agent/crash

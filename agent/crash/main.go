@@ -36,7 +36,7 @@ func main() {
 }
 
 // realTries is how often each way of dying is tried on real processes.
-const realTries = 20
+const realTries = 10
 
 // A trial is one case.
 type trial struct {
