@@ -30,8 +30,9 @@ test: ## every test that needs no root and no other machine
 race: ## the same under the race detector (needs a C compiler)
 	CGO_ENABLED=1 GORACE="atexit_sleep_ms=10 $$GORACE" $(GO) test -race $(TESTFLAGS) ./...
 
+STRIDE ?= 1
 crash: ## the crash matrix: let transactions die in every way, at every access
-	$(GO) run ./agent/crash
+	$(GO) run ./agent/crash -stride $(STRIDE)
 
 soak: ## watch 200 simulated hosts for 1,000 rounds in which much goes wrong: nothing is missed, nothing grows
 	$(GO) test ./cmd/lvsfleet/internal/drift -run '^TestSoak$$' -v -timeout 3h -soak.hosts 200 -soak.rounds 1000

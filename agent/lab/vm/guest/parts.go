@@ -188,7 +188,7 @@ func (s *suite) cluster(c cluster) {
 	if s.wants("mistakes") {
 		s.mistaken(c, name)
 	}
-	if s.wants("download") {
+	if s.wants("download") || s.wants("download-"+c.name) {
 		s.downloading(c, name)
 	}
 	s.check(name("every stand-in could do its part"), faultless)

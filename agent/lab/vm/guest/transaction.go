@@ -179,6 +179,19 @@ func (s *suite) hasWeight(rip, want string) error {
 	return err
 }
 
+// awaitWeight waits until the director has the real server with that weight.
+func (s *suite) awaitWeight(rip, want string) error {
+	var last error
+	err := await(fmt.Sprintf("weight %s of %s", want, rip), reactTime, func() (bool, error) {
+		last = s.hasWeight(rip, want)
+		return last == nil, nil
+	})
+	if err != nil {
+		return errors.Join(err, last)
+	}
+	return nil
+}
+
 // whole wants a table with exactly these real servers, each with its weight.
 func (s *suite) whole(rips ...string) error {
 	want := map[string]string{}
@@ -299,7 +312,8 @@ func (s *suite) drained(args ...string) (*controller, *download, error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, d.broken())
 	}
-	if err := errors.Join(run.says("withdraw: drain, "), s.hasWeight("192.168.0.160", "0")); err != nil {
+	// What else changes may be drained before it.
+	if err := errors.Join(run.says("withdraw: drain, "), s.awaitWeight("192.168.0.160", "0")); err != nil {
 		_, end := run.end(0, runTime)
 		return nil, nil, errors.Join(err, end, d.broken())
 	}
