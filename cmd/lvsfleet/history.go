@@ -110,7 +110,19 @@ func age(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// about checks the name of the host that is asked for: a site given in its
+// place would have an empty history.
+func (f historyFlags) about() error {
+	if strings.ContainsRune(f.host, '/') || strings.HasSuffix(f.host, ".hcl") {
+		return fmt.Errorf("%q names no host: a site is named by --site", f.host)
+	}
+	return nil
+}
+
 func runHistory(g *globals, flags historyFlags, now time.Time) error {
+	if err := flags.about(); err != nil {
+		return err
+	}
 	dir, err := g.stateDir(flags.site)
 	if err != nil {
 		return err
@@ -121,10 +133,14 @@ func runHistory(g *globals, flags historyFlags, now time.Time) error {
 	}
 	runs, readErr := state.OpenHistory(dir).Runs(since)
 	t := tabwriter.NewWriter(g.out, 0, 0, 2, ' ', 0)
-	for i, r := range runs {
+	headed := false
+	for _, r := range runs {
 		hosts, changes, result := len(r.Hosts), r.Changes(), r.Result
-		if r.Of != "" {
+		switch {
+		case r.Of != "":
 			result += ", took back " + r.Of
+		case r.Verb == state.Remove:
+			result += ", took lvsfleet off"
 		}
 		if flags.host != "" {
 			h, ok := r.On(flags.host)
@@ -138,7 +154,8 @@ func runHistory(g *globals, flags historyFlags, now time.Time) error {
 			g.emit(r)
 			continue
 		}
-		if i == 0 {
+		if !headed {
+			headed = true
 			fmt.Fprintln(t, "RUN\tTIME\tWHO\tINVENTORY\tHOSTS\tSTEPS\tRESULT")
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%.12s\t%d\t%d\t%s\n", r.ID, r.Time.Local().Format(time.DateTime), printable(r.Who), r.Inventory, hosts, changes, result)
@@ -162,6 +179,9 @@ func (f historyFlags) from(now time.Time) (time.Time, error) {
 }
 
 func runHistoryDrift(ctx context.Context, g *globals, flags historyFlags, now time.Time) error {
+	if err := flags.about(); err != nil {
+		return err
+	}
 	dir, err := g.stateDir(flags.site)
 	if err != nil {
 		return err
