@@ -50,11 +50,11 @@ func (e *Engine) Verify(ctx context.Context, v Verification) ([]verify.Result, e
 	}
 	results := make([]verify.Result, len(v.Checks))
 	errs := make([]error, len(v.Checks))
-	cache := host.NewCache(e.Host)
+	looker := verify.NewLooker(host.NewCache(e.Host), e.id)
 	// A look may wait a second for an answer, and none disturbs another.
 	each(max(e.Parallel, looksAtOnce), len(v.Checks), func(i int) {
 		if v.Checks[i].Kind != verify.Path || v.Checks[i].Why != "" {
-			results[i], errs[i] = verify.Look(ctx, cache, e.id, v.Checks[i])
+			results[i], errs[i] = looker.Look(ctx, v.Checks[i])
 		}
 	})
 	if err := errors.Join(errs...); err != nil {

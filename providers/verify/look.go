@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lvsfleet/lvsfleet/providers/freebsd"
@@ -16,10 +17,45 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/solaris"
 )
 
-// Look does a check that reads only, on h, which is what id says. A Path is
-// none: it is proven by the engine. What cannot be found out is Unproven; an
-// error is a line that was lost, or an end of ctx.
-func Look(ctx context.Context, h host.Host, id host.Identity, c Check) (Result, error) {
+// A Looker does checks on one host. It asks once who listens there, however
+// many services want to know: the list has a line for each connection too.
+type Looker struct {
+	h  host.Host
+	id host.Identity
+
+	mu      sync.Mutex
+	sockets map[listening]func() ([]Socket, error)
+}
+
+// listening is one question for sockets.
+type listening struct {
+	protocol string
+	v6       bool
+}
+
+// NewLooker gives a Looker on h, which is what id says. It is for one round of
+// checks: what it was told is not asked again.
+func NewLooker(h host.Host, id host.Identity) *Looker {
+	return &Looker{h: h, id: id, sockets: map[listening]func() ([]Socket, error){}}
+}
+
+// listeners is Sockets, asked once.
+func (l *Looker) listeners(ctx context.Context, protocol string, v6 bool) ([]Socket, error) {
+	l.mu.Lock()
+	k := listening{protocol, v6}
+	ask := l.sockets[k]
+	if ask == nil {
+		ask = sync.OnceValues(func() ([]Socket, error) { return Sockets(ctx, l.h, l.id, protocol, v6) })
+		l.sockets[k] = ask
+	}
+	l.mu.Unlock()
+	return ask()
+}
+
+// Look does a check that reads only. A Path is none: it is proven by the
+// engine. What cannot be found out is Unproven; an error is a line that was
+// lost, or an end of ctx.
+func (l *Looker) Look(ctx context.Context, c Check) (Result, error) {
 	if c.Why != "" {
 		return NotProvable(c.Why), nil
 	}
@@ -27,15 +63,15 @@ func Look(ctx context.Context, h host.Host, id host.Identity, c Check) (Result, 
 	var err error
 	switch c.Kind {
 	case Listener:
-		r, err = lookListener(ctx, h, id, c)
+		r, err = l.listener(ctx, c)
 	case Gateway:
-		r, err = lookGateway(ctx, h, id, c)
+		r, err = lookGateway(ctx, l.h, l.id, c)
 	case Alone:
-		r, err = lookAlone(ctx, h, c)
+		r, err = lookAlone(ctx, l.h, c)
 	case Reach:
-		r, err = lookReach(ctx, h, c)
+		r, err = lookReach(ctx, l.h, c)
 	case Forward:
-		r, err = lookForward(ctx, h, c)
+		r, err = lookForward(ctx, l.h, c)
 	default:
 		return NotProvable(fmt.Sprintf("a check of unknown kind %q", c.Kind)), nil
 	}
@@ -48,8 +84,8 @@ func Look(ctx context.Context, h host.Host, id host.Identity, c Check) (Result, 
 	return NotProvable(err.Error()), nil
 }
 
-func lookListener(ctx context.Context, h host.Host, id host.Identity, c Check) (Result, error) {
-	sockets, err := Sockets(ctx, h, id, c.Protocol, c.Addr.Is6())
+func (l *Looker) listener(ctx context.Context, c Check) (Result, error) {
+	sockets, err := l.listeners(ctx, c.Protocol, c.Addr.Is6())
 	if err != nil {
 		return Result{}, err
 	}
