@@ -94,13 +94,7 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 			fmt.Fprintf(g.err, "lvsfleet: %v\n", kerr)
 		}
 	}
-	if err != nil {
-		if errors.Is(err, fleet.ErrPreflight) || errors.Is(err, fleet.ErrDeclined) {
-			return errReported
-		}
-		return err
-	}
-	return outcomeError(out)
+	return runError(out, err)
 }
 
 // approve shows what will be changed, and asks where somebody is there to
@@ -153,6 +147,18 @@ func answer(ctx context.Context, in io.Reader) (yes bool, err error) {
 		}
 		return false, nil
 	}
+}
+
+// runError is how a run ends for the exit status; what printOutcome has told of
+// is not told again.
+func runError(out fleet.Outcome, err error) error {
+	switch {
+	case err == nil:
+		return outcomeError(out)
+	case errors.Is(err, fleet.ErrPreflight), errors.Is(err, fleet.ErrDeclined):
+		return errReported
+	}
+	return err
 }
 
 // jsonResult is what became of one host, for programs.

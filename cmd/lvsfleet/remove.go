@@ -105,10 +105,7 @@ func runRemove(ctx context.Context, g *globals, path string, flags removeFlags) 
 	printOutcome(g, out, err)
 	g.remember(state.Run{Time: start.UTC(), Verb: state.Remove, Site: path, Inventory: loaded.Hash}, f, out, err)
 	if err != nil {
-		if errors.Is(err, fleet.ErrPreflight) || errors.Is(err, fleet.ErrDeclined) {
-			return errReported
-		}
-		return err
+		return runError(out, err)
 	}
 	var clean []string
 	for _, r := range out.Results {

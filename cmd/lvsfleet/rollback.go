@@ -95,11 +95,5 @@ func runRollback(ctx context.Context, g *globals, path string, flags rollbackFla
 	}
 	printOutcome(g, out, err)
 	g.remember(state.Run{Time: start.UTC(), Verb: state.Rollback, Of: of.ID, Site: path, Inventory: loaded.Hash}, f, out, err)
-	if err != nil {
-		if errors.Is(err, fleet.ErrPreflight) || errors.Is(err, fleet.ErrDeclined) {
-			return errReported
-		}
-		return err
-	}
-	return outcomeError(out)
+	return runError(out, err)
 }
