@@ -20,7 +20,14 @@ type Agents interface {
 	Hash() string
 	// Get gives the program for a platform by Go's names ("freebsd",
 	// "amd64"); fs.ErrNotExist where this build has none.
-	Get(os, arch string) ([]byte, error)
+	Get(os, arch string) (Program, error)
+}
+
+// A Program is an agent.
+type Program struct {
+	Data   []byte
+	Packed []byte // by gzip
+	Sum    [sha256.Size]byte
 }
 
 // A Platform is an operating system and a processor by Go's names.
@@ -105,30 +112,30 @@ func PayloadFile(p Platform) string { return p.OS + "-" + p.Arch + ".gz" }
 // Hash is the build's.
 func (e *Payload) Hash() string { return e.manifest.Hash }
 
-// Get decompresses the agent of a platform.
-func (e *Payload) Get(os, arch string) ([]byte, error) {
+// Get gives the agent of a platform.
+func (e *Payload) Get(os, arch string) (Program, error) {
 	p := Platform{os, arch}
 	want, ok := e.manifest.SHA256[p.String()]
 	if !ok {
-		return nil, fmt.Errorf("agent for %s: %w", p, fs.ErrNotExist)
+		return Program{}, fmt.Errorf("agent for %s: %w", p, fs.ErrNotExist)
 	}
-	f, err := e.files.Open(PayloadFile(p))
+	packed, err := fs.ReadFile(e.files, PayloadFile(p))
 	if err != nil {
-		return nil, fmt.Errorf("agent for %s: %w", p, err)
+		return Program{}, fmt.Errorf("agent for %s: %w", p, err)
 	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
+	z, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
-		return nil, fmt.Errorf("agent for %s: %w", p, err)
+		return Program{}, fmt.Errorf("agent for %s: %w", p, err)
 	}
-	var program bytes.Buffer
-	if _, err := io.Copy(&program, z); err != nil {
-		return nil, fmt.Errorf("agent for %s: %w", p, err)
+	var data bytes.Buffer
+	if _, err := io.Copy(&data, z); err != nil {
+		return Program{}, fmt.Errorf("agent for %s: %w", p, err)
 	}
-	if sum := sha256.Sum256(program.Bytes()); hex.EncodeToString(sum[:]) != want {
-		return nil, fmt.Errorf("agent for %s: damaged in this program", p)
+	sum := sha256.Sum256(data.Bytes())
+	if hex.EncodeToString(sum[:]) != want {
+		return Program{}, fmt.Errorf("agent for %s: damaged in this program", p)
 	}
-	return program.Bytes(), nil
+	return Program{Data: data.Bytes(), Packed: packed, Sum: sum}, nil
 }
 
 // Platforms lists for which platforms there is an agent, and for which of
@@ -159,4 +166,14 @@ func (labAgents) Hash() string {
 	return "lab" + hex.EncodeToString(sum[:8])
 }
 
-func (labAgents) Get(string, string) ([]byte, error) { return []byte(labProgram), nil }
+func (labAgents) Get(string, string) (Program, error) {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := io.WriteString(z, labProgram); err != nil {
+		return Program{}, err
+	}
+	if err := z.Close(); err != nil {
+		return Program{}, err
+	}
+	return Program{Data: []byte(labProgram), Packed: packed.Bytes(), Sum: sha256.Sum256([]byte(labProgram))}, nil
+}

@@ -38,8 +38,8 @@ func TestPayload(t *testing.T) {
 	amd64, i386 := Platform{"linux", "amd64"}, Platform{"freebsd", "386"}
 	files := payloadOf(t, map[Platform][]byte{amd64: []byte("one"), i386: []byte("two")})
 	p := fromFS(files)
-	if got, err := p.Get("linux", "amd64"); string(got) != "one" || err != nil {
-		t.Errorf("%q %v", got, err)
+	if got, err := p.Get("linux", "amd64"); string(got.Data) != "one" || got.Sum != sha256.Sum256([]byte("one")) || err != nil {
+		t.Errorf("%q %x %v", got.Data, got.Sum, err)
 	}
 	if _, err := p.Get("illumos", "amd64"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("one that it lacks: %v", err)
@@ -76,7 +76,7 @@ func TestPayload(t *testing.T) {
 func TestLabAgents(t *testing.T) {
 	a := LabAgents()
 	for _, p := range Platforms() {
-		if data, err := a.Get(p.OS, p.Arch); err != nil || len(data) == 0 {
+		if got, err := a.Get(p.OS, p.Arch); err != nil || len(got.Data) == 0 || len(got.Packed) == 0 {
 			t.Errorf("%s: %v", p, err)
 		}
 	}
@@ -91,7 +91,7 @@ type countedAgents struct {
 	asked atomic.Int32
 }
 
-func (c *countedAgents) Get(os, arch string) ([]byte, error) {
+func (c *countedAgents) Get(os, arch string) (Program, error) {
 	c.asked.Add(1)
 	return c.Agents.Get(os, arch)
 }
@@ -105,8 +105,8 @@ func TestAnAgentIsUnpackedOnceForAllHosts(t *testing.T) {
 	for range 20 {
 		hosts.Go(func() {
 			got, err := d.program(amd64)
-			if string(got.data) != "one" || got.sum != sha256.Sum256([]byte("one")) || err != nil {
-				t.Errorf("%q %x %v", got.data, got.sum, err)
+			if string(got.Data) != "one" || got.Sum != sha256.Sum256([]byte("one")) || err != nil {
+				t.Errorf("%q %x %v", got.Data, got.Sum, err)
 			}
 		})
 	}

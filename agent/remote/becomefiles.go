@@ -1,10 +1,7 @@
 package remote
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 )
 
@@ -245,40 +241,4 @@ func (h *Host) removeAsRoot(ctx context.Context, p string) error {
 		err = &fs.PathError{Op: "remove", Path: p, Err: fmt.Errorf("the host says %q", out)}
 	}
 	return err
-}
-
-// pushAsRoot is push through the privileged command's standard input.
-func (s *session) pushAsRoot(ctx context.Context, state, final string, program program, anew bool) (argv []string, pushed bool, err error) {
-	dirs := []string{state, agent.BinaryDir(state)}
-	list, errs, err := s.host.look(ctx, append(slices.Clone(dirs), final))
-	if err != nil {
-		return nil, false, err
-	}
-	for i, dir := range dirs {
-		if errors.Is(errs[i], fs.ErrNotExist) {
-			if err := s.host.Write(ctx, dir, host.File{Mode: fs.ModeDir | 0o700}); err != nil {
-				return nil, false, err
-			}
-			continue
-		}
-		if errs[i] != nil {
-			return nil, false, errs[i]
-		}
-		if !list[i].Mode.IsDir() {
-			return nil, false, fmt.Errorf("%s is not a folder", dir)
-		}
-		if err := safe(dir, list[i].File); err != nil {
-			return nil, false, err
-		}
-	}
-	if last := len(dirs); !anew && errs[last] == nil && list[last].Mode.IsRegular() {
-		return agent.ServeArgs(final), false, safe(final, list[last].File)
-	}
-	var b [4]byte
-	_, _ = rand.Read(b[:]) // never fails, by its documentation
-	tmp := agent.NewBinaryPath(state, hex.EncodeToString(b[:]))
-	if err := s.host.Write(ctx, tmp, host.File{Mode: 0o700, Data: bytes.Clone(program.data)}); err != nil {
-		return nil, false, fmt.Errorf("push the agent: %w", err)
-	}
-	return agent.InstallArgs(tmp, program.sum, final), true, nil
 }

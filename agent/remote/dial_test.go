@@ -2,7 +2,9 @@ package remote_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -163,7 +165,8 @@ func TestAgentOrNot(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Errorf("%s: close: %v", c.host, err)
 		}
-		agents := strings.Contains(strings.Join(ran(), "\n"), agent.BinaryPrefix)
+		agents := strings.Contains(strings.Join(ran(), "\n"), "/"+agent.BinaryPrefix+remote.LabAgents().Hash()+" serve") ||
+			strings.Contains(strings.Join(ran(), "\n"), " install ")
 		if agents != c.agent {
 			t.Errorf("%s: agent %v, ran:\n%s", c.host, agents, strings.Join(ran(), "\n"))
 		}
@@ -189,7 +192,7 @@ func TestAnAgentIsPushedOnceAndThenStartedAtOnce(t *testing.T) {
 	}
 	starts := func(ran []string) (starts, others []string) {
 		for _, argv := range ran {
-			if strings.Contains(argv, agent.BinaryPrefix) && !strings.HasPrefix(argv, "sh ") {
+			if strings.HasPrefix(argv, agent.BinaryDir("/var/lib/lvsfleet")+"/"+agent.BinaryPrefix) {
 				starts = append(starts, argv)
 			} else if strings.HasPrefix(argv, "uname -s -r -m -v") {
 				others = append(others, argv)
@@ -270,32 +273,49 @@ func TestAFolderThatIsNotRootsAloneIsRefused(t *testing.T) {
 
 // largeAgents are of a real one's size: what is sent in many writes at once
 // must arrive whole, and the agent that is started verifies that it did.
-type largeAgents struct{ program []byte }
+type largeAgents struct{ program remote.Program }
 
-func (largeAgents) Hash() string                      { return "large" }
-func (a largeAgents) Get(_, _ string) ([]byte, error) { return a.program, nil }
+func (largeAgents) Hash() string                              { return "large" }
+func (a largeAgents) Get(_, _ string) (remote.Program, error) { return a.program, nil }
 
+// An agent arrives whole, by the compressed way and, where that one cannot be
+// unpacked, by the other.
 func TestALargeAgentArrivesWhole(t *testing.T) {
-	f := startFleet(t)
-	program := make([]byte, 5<<20+17)
-	for i := range program {
-		program[i] = byte(i * i >> 7)
+	data := make([]byte, 5<<20+17)
+	for i := range data {
+		data[i] = byte(i * i >> 7)
 	}
-	s, err := (&remote.Dialer{Agents: largeAgents{program}}).Dial(t.Context(), f.target("linux"))
-	if err != nil {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, err := z.Write(data)
+	if err = errors.Join(err, z.Close()); err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	if _, err := s.Check(t.Context(), f.want("linux")); err != nil {
-		t.Fatal(err)
+	for name, sent := range map[string][]byte{"compressed": packed.Bytes(), "as it is": []byte("not what gzip knows")} {
+		t.Run(name, func(t *testing.T) {
+			f := startFleet(t)
+			agents := largeAgents{remote.Program{Data: data, Packed: sent, Sum: sha256.Sum256(data)}}
+			s, err := (&remote.Dialer{Agents: agents}).Dial(t.Context(), f.target("linux"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if _, err := s.Check(t.Context(), f.want("linux")); err != nil {
+				t.Fatal(err)
+			}
+			m := f.Machine("linux")
+			m.Locked(func() {
+				got, err := m.FS.ReadFile(agent.BinaryPath("/var/lib/lvsfleet", "large"))
+				if err != nil || !bytes.Equal(got.Data, data) {
+					t.Errorf("%d bytes of %d arrived, or not the same: %v", len(got.Data), len(data), err)
+				}
+				left, err := m.FS.ReadDir(agent.BinaryDir("/var/lib/lvsfleet"))
+				if err != nil || len(left) != 1 {
+					t.Errorf("beside it lie %v, %v", left, err)
+				}
+			})
+		})
 	}
-	m := f.Machine("linux")
-	m.Locked(func() {
-		got, err := m.FS.ReadFile(agent.BinaryPath("/var/lib/lvsfleet", "large"))
-		if err != nil || !bytes.Equal(got.Data, program) {
-			t.Errorf("%d bytes of %d arrived, or not the same: %v", len(got.Data), len(program), err)
-		}
-	})
 }
 
 func TestAFullDiskIsFoundWhenTheAgentIsPushed(t *testing.T) {
@@ -327,8 +347,8 @@ func TestWithoutAgentsInThisBuildThereIsAWarning(t *testing.T) {
 type noAgents struct{}
 
 func (noAgents) Hash() string { return "some" }
-func (noAgents) Get(os, arch string) ([]byte, error) {
-	return nil, fmt.Errorf("%s/%s: %w", os, arch, fs.ErrNotExist)
+func (noAgents) Get(os, arch string) (remote.Program, error) {
+	return remote.Program{}, fmt.Errorf("%s/%s: %w", os, arch, fs.ErrNotExist)
 }
 
 // A transaction on each kind of host: a change that is undone, and what a

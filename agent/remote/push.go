@@ -1,19 +1,16 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
+	"slices"
+	"strings"
 	"sync"
-
-	"github.com/pkg/sftp"
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
@@ -28,32 +25,25 @@ func (d *Dialer) agents() Agents {
 	return d.state.carried
 }
 
-// A program is an agent with its hash.
-type program struct {
-	data []byte
-	sum  [sha256.Size]byte
-}
-
 // programs are the agents that have been pushed, unpacked once for all hosts.
 type programs struct {
 	mu   sync.Mutex
-	list map[Platform]program
+	list map[Platform]Program
 }
 
 // program unpacks the agent of a platform, or gives the one that it has.
-func (d *Dialer) program(p Platform) (program, error) {
+func (d *Dialer) program(p Platform) (Program, error) {
 	d.state.programs.mu.Lock()
 	defer d.state.programs.mu.Unlock()
 	if have, ok := d.state.programs.list[p]; ok {
 		return have, nil
 	}
-	data, err := d.agents().Get(p.OS, p.Arch)
+	have, err := d.agents().Get(p.OS, p.Arch)
 	if err != nil {
-		return program{}, err
+		return Program{}, err
 	}
-	have := program{data, sha256.Sum256(data)}
 	if d.state.programs.list == nil {
-		d.state.programs.list = map[Platform]program{}
+		d.state.programs.list = map[Platform]Program{}
 	}
 	d.state.programs.list[p] = have
 	return have, nil
@@ -88,24 +78,37 @@ func platform(id host.Identity) (Platform, bool) {
 	return p, p.Arch != "" && runsAgent(inventory.OS(id.OS), id.Release)
 }
 
-// prepare finds out what the host is, with SFTP opened meanwhile, pushes the
-// agent if it is not there, or anew, and starts it. Where none can run, it goes
-// on without.
+// findScript says what the machine is, and what lies at each of its arguments.
+const findScript = `uname -s -r -m -v || exit 1; ` + lookScript
+
+// The scripts that take an agent from standard input, compressed or as it is.
+// Their arguments are the state folder, the agents' folder in it and the file;
+// they print what lies at each. Nothing is written where a folder is anything
+// but root's alone.
+const (
+	takeFolders = `umask 077; for w in "$1" "$2"; do ` +
+		`if ls -ld "$w" >/dev/null 2>&1; then :; else mkdir "$w" && chmod 700 "$w" || exit 1; fi; ` +
+		"t=`ls -ldn \"$w\"`; case $t in d????-??-?*) if (set x $t; test \"$4\" = 0); then continue; fi;; esac; " +
+		lookScript + `; done; `
+	takeLook     = `chmod 700 "$3"; then ` + lookScript + `; fi; rm -f "$3"; exit 1`
+	unpackScript = takeFolders + `if gzip -dc >"$3" && ` + takeLook
+	storeScript  = takeFolders + `if cat >"$3" && ` + takeLook
+)
+
+// prepare finds out what the host is and whether the agent is there, pushes it
+// if it is not, or anew, and starts it. Where none can run, it goes on without.
+// The channels that it takes are opened side by side.
 func (s *session) prepare(ctx context.Context, anew bool) error {
-	opened := make(chan error, 1)
-	if s.host.root != nil {
-		opened <- nil // SFTP would be the user's
-	} else {
-		go func() {
-			_, err := s.host.files()
-			opened <- err
-		}()
-	}
-	id, err := host.Identify(ctx, s.host)
+	s.host.openAhead(2)
+	started := openStream(s.conn)
+	begun := false
+	defer func() {
+		if !begun {
+			started.drop()
+		}
+	}()
+	id, lies, err := s.find(ctx)
 	if err != nil {
-		return err
-	}
-	if err := <-opened; err != nil {
 		return err
 	}
 	p, runs := platform(id)
@@ -122,13 +125,22 @@ func (s *session) prepare(ctx context.Context, anew bool) error {
 	if err != nil {
 		return err
 	}
-	argv, pushed, err := s.push(ctx, id, program, anew)
-	if err != nil {
+	state := host.StateDir(id.OS)
+	final := agent.BinaryPath(state, s.d.agents().Hash())
+	argv, pushed := agent.ServeArgs(final), false
+	if at := lies[state]; anew || at.what != nil || !at.Mode.IsRegular() {
+		if argv, err = s.push(ctx, state, final, program); err != nil {
+			return fmt.Errorf("%s: push the agent: %w", s.t.Name, err)
+		}
+		pushed = true
+	} else if err := safe(final, at.File); err != nil {
 		return fmt.Errorf("%s: %w", s.t.Name, err)
 	}
-	if err := s.exec(argv); err != nil {
+	begun = true
+	if err := s.execOn(started, argv); err != nil {
 		return err
 	}
+	s.host.dropAhead()
 	s.instead = func(ctx context.Context, why error) error {
 		if !pushed { // something is there by its name that does not run
 			return s.prepare(ctx, true)
@@ -140,62 +152,81 @@ func (s *session) prepare(ctx context.Context, anew bool) error {
 	return nil
 }
 
-// push makes sure that the agent lies on the host, and gives the argv that
-// starts it.
-func (s *session) push(ctx context.Context, id host.Identity, program program, anew bool) (argv []string, pushed bool, err error) {
-	state := host.StateDir(id.OS)
-	final := agent.BinaryPath(state, s.d.agents().Hash())
-	if s.host.root != nil {
-		return s.pushAsRoot(ctx, state, final, program, anew)
+// A found is what lies at a path, or why that is not told.
+type found struct {
+	facts
+	what error
+}
+
+// find asks what the machine is, and what lies where its agent would: by the
+// state folders of all systems, since it is not known yet which one this is.
+func (s *session) find(ctx context.Context) (host.Identity, map[string]found, error) {
+	states := []string{host.StateDir(host.Linux)}
+	for _, os := range []string{host.FreeBSD, host.Solaris} {
+		if dir := host.StateDir(os); !slices.Contains(states, dir) {
+			states = append(states, dir)
+		}
 	}
-	c, err := s.host.files()
+	var paths []string
+	for _, dir := range states {
+		paths = append(paths, agent.BinaryPath(dir, s.d.agents().Hash()))
+	}
+	out, err := s.host.scriptRun(ctx, "lstat", paths[0], findScript, nil, paths...)
 	if err != nil {
-		return nil, false, err
+		return host.Identity{}, nil, err
 	}
-	if !anew {
-		if info, err := c.Lstat(final); err == nil && info.Mode().IsRegular() {
-			if err := safe(final, fileOf(info)); err != nil {
-				return nil, false, err
-			}
-			return agent.ServeArgs(final), false, nil
-		}
+	said, rest, _ := strings.Cut(out, "\n")
+	s.host.known(said + "\n")
+	id, err := host.Identify(ctx, s.host)
+	if err != nil {
+		return host.Identity{}, nil, err
 	}
-	for _, dir := range []string{state, agent.BinaryDir(state)} {
-		if err := s.folder(c, dir); err != nil {
-			return nil, false, err
-		}
+	list, errs, _, err := parseLook(rest, paths)
+	if err != nil {
+		return host.Identity{}, nil, fmt.Errorf("%s: %w", s.t.Name, err)
 	}
+	lies := map[string]found{}
+	for i, dir := range states {
+		lies[dir] = found{list[i], errs[i]}
+	}
+	return id, lies, nil
+}
+
+// push puts the agent on the host, compressed where the host can unpack it,
+// and gives the argv that makes sure of its content, installs it as final and
+// starts it.
+func (s *session) push(ctx context.Context, state, final string, program Program) (argv []string, err error) {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails, by its documentation
 	tmp := agent.NewBinaryPath(state, hex.EncodeToString(b[:]))
-	_, err = within(ctx, func() (struct{}, error) { return struct{}{}, s.upload(c, tmp, program.data) })
-	if err != nil {
-		return nil, false, fmt.Errorf("push the agent: %w", err)
-	}
-	return agent.InstallArgs(tmp, program.sum, final), true, nil
-}
-
-// folder makes a folder of root's alone, or makes sure that it is.
-func (s *session) folder(c *sftp.Client, dir string) error {
-	info, err := c.Lstat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := c.Mkdir(dir); err != nil {
-			return s.host.failed("mkdir", dir, err)
-		}
-		if err := c.Chmod(dir, 0o700); err != nil {
-			return s.host.failed("chmod", dir, err)
-		}
-		if info, err = c.Lstat(dir); err != nil {
-			return s.host.failed("stat", dir, err)
-		}
+	paths := []string{state, agent.BinaryDir(state), tmp}
+	out, err := s.host.scriptRun(ctx, "write", tmp, unpackScript, program.Packed, paths...)
+	var failed *fs.PathError
+	if errors.As(err, &failed) && !errors.Is(err, host.ErrLost) && ctx.Err() == nil {
+		out, err = s.host.scriptRun(ctx, "write", tmp, storeScript, program.Data, paths...)
 	}
 	if err != nil {
-		return s.host.failed("stat", dir, err)
+		return nil, err
 	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a folder", dir)
+	list, errs, _, err := parseLook(out, paths)
+	if err != nil {
+		return nil, err
 	}
-	return safe(dir, fileOf(info))
+	for i, p := range paths {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		if p != tmp && !list[i].Mode.IsDir() {
+			return nil, fmt.Errorf("%s is not a folder", p)
+		}
+		if err := safe(p, list[i].File); err != nil {
+			return nil, err
+		}
+	}
+	if got := list[2].Size; got != int64(len(program.Data)) {
+		return nil, fmt.Errorf("%d of %d bytes arrived: the disk may be full", got, len(program.Data))
+	}
+	return agent.InstallArgs(tmp, program.Sum, final), nil
 }
 
 // safe makes sure that nobody but root can change what root will run.
@@ -203,35 +234,6 @@ func safe(p string, f host.File) error {
 	if f.UID != 0 || f.Mode.Perm()&0o022 != 0 {
 		return fmt.Errorf("%s belongs to user %d with mode %04o: it must be root's, and writable for root alone (chown root %s; chmod 700 %s)",
 			p, f.UID, f.Mode.Perm(), p, path.Dir(p))
-	}
-	return nil
-}
-
-// upload writes the program. Its length is looked at here, its content by
-// itself when it starts.
-func (s *session) upload(c *sftp.Client, tmp string, program []byte) error {
-	fd, err := c.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
-	if err != nil {
-		return s.host.failed("open", tmp, err)
-	}
-	err = c.Chmod(tmp, 0o700)
-	if err == nil {
-		// As many writes under way at once as the library allows, 64 of 32 KiB:
-		// one after the other each would take a round trip.
-		_, err = fd.ReadFromWithConcurrency(bytes.NewReader(program), 0)
-	}
-	if cerr := fd.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		var info os.FileInfo
-		if info, err = c.Lstat(tmp); err == nil && info.Size() != int64(len(program)) {
-			err = fmt.Errorf("%d of %d bytes arrived: the disk may be full", info.Size(), len(program))
-		}
-	}
-	if err != nil {
-		_ = c.Remove(tmp)
-		return s.host.failed("write", tmp, err)
 	}
 	return nil
 }

@@ -127,8 +127,11 @@ func (s *session) without() {
 }
 
 // exec starts an agent and puts it in the place of what was there.
-func (s *session) exec(argv []string) error {
-	p, err := start(s.conn, argv, s.host.root)
+func (s *session) exec(argv []string) error { return s.execOn(openStream(s.conn), argv) }
+
+// execOn is exec on a channel that is being opened.
+func (s *session) execOn(on opening[stream], argv []string) error {
+	p, err := start(on, argv, s.host.root)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.t.Name, s.host.lost(err))
 	}

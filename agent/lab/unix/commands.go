@@ -1,8 +1,10 @@
 package unix
 
 import (
+	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"regexp"
@@ -35,6 +37,7 @@ func Commands() map[string]sim.Command {
 		"fgrep":    grep,
 		"find":     find,
 		"grep":     grep,
+		"gzip":     gunzip,
 		"hostname": hostname,
 		"id":       id,
 		"kill":     kill,
@@ -115,6 +118,22 @@ func Flags(c *sim.Call, known string) (set map[byte]bool, args []string, ok bool
 func fail(c *sim.Call, p string, err error) int {
 	c.Errorf("%s: %s", p, Strerror(err))
 	return 1
+}
+
+// gunzip is gzip(1) as far as it unpacks standard input: gzip -dc.
+func gunzip(_ *sim.Machine, c *sim.Call) int {
+	if len(c.Argv) != 2 || c.Argv[1] != "-dc" {
+		return c.Refuse()
+	}
+	z, err := gzip.NewReader(c.Stdin)
+	if err == nil {
+		_, err = io.Copy(c.Stdout, z)
+	}
+	if err != nil {
+		c.Errorf("stdin: %v", err)
+		return 1
+	}
+	return 0
 }
 
 func basename(_ *sim.Machine, c *sim.Call) int {
