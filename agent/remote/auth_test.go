@@ -233,7 +233,7 @@ func TestGarbageBeforeTheAgent(t *testing.T) {
 	} {
 		s := startServer(t, func(s *server) { s.banner = banner })
 		conn := s.connect(t)
-		p, err := start(openStream(conn), agent.ServeArgs("/no/such/folder/lvsfleet-agent-x"), nil)
+		p, err := start(conn, agent.ServeArgs("/no/such/folder/lvsfleet-agent-x"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

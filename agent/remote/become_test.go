@@ -73,7 +73,7 @@ func TestAPasswordNeverReachesACommand(t *testing.T) {
 	if res, err := h.Run(t.Context(), host.Cmd{Argv: []string{"cat"}}); err != nil || len(res.Stdout) > 0 {
 		t.Errorf("no input: %q %v", res.Stdout, err)
 	}
-	p, err := start(openStream(s.connect(t)), []string{"cat"}, h.root)
+	p, err := start(s.connect(t), []string{"cat"}, h.root)
 	if err != nil {
 		t.Fatal(err)
 	}

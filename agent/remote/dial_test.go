@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -165,8 +166,9 @@ func TestAgentOrNot(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Errorf("%s: close: %v", c.host, err)
 		}
-		agents := strings.Contains(strings.Join(ran(), "\n"), "/"+agent.BinaryPrefix+remote.LabAgents().Hash()+" serve") ||
-			strings.Contains(strings.Join(ran(), "\n"), " install ")
+		agents := slices.ContainsFunc(ran(), func(argv string) bool {
+			return strings.HasPrefix(argv, agent.BinaryDir(host.StateDir(string(target.OS))))
+		})
 		if agents != c.agent {
 			t.Errorf("%s: agent %v, ran:\n%s", c.host, agents, strings.Join(ran(), "\n"))
 		}
@@ -318,13 +320,30 @@ func TestALargeAgentArrivesWhole(t *testing.T) {
 	}
 }
 
-func TestAFullDiskIsFoundWhenTheAgentIsPushed(t *testing.T) {
+// Where there is no room for an agent a host can still be looked at, and what
+// is to be changed there finds the full disk before anything has changed.
+func TestAFullDiskTakesNoAgent(t *testing.T) {
 	f := startFleet(t)
 	m := f.Machine("linux")
 	m.Locked(func() { m.FS.Full = true })
-	if _, err := (&remote.Dialer{Agents: remote.LabAgents()}).Dial(t.Context(), f.target("linux")); err == nil {
-		t.Error("no error")
+	var told []string
+	d := &remote.Dialer{Agents: remote.LabAgents(), Warn: func(_, text string) { told = append(told, text) }}
+	s, err := d.Dial(t.Context(), f.target("linux"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer s.Close()
+	if _, err := s.Check(t.Context(), f.want("linux")); err != nil {
+		t.Error(err)
+	}
+	if len(told) != 1 || !strings.Contains(told[0], "No space left on device") {
+		t.Errorf("told: %q", told)
+	}
+	m.Locked(func() {
+		if left, err := m.FS.ReadDir(agent.BinaryDir("/var/lib/lvsfleet")); err == nil && len(left) > 0 {
+			t.Errorf("left there: %v", left)
+		}
+	})
 }
 
 func TestWithoutAgentsInThisBuildThereIsAWarning(t *testing.T) {

@@ -32,7 +32,6 @@ type Host struct {
 	mu    sync.Mutex
 	sftp  *sftp.Client // nil: not asked for yet
 	uname *host.Result // nil: not asked for yet
-	ahead []opening[*ssh.Session]
 }
 
 var (
@@ -170,71 +169,29 @@ func (h *Host) exchange(ctx context.Context, argv []string, line string, input [
 	return res, &host.ExitError{Host: h.name, Argv: argv, Exit: res.Exit, Stderr: stderr.String()}
 }
 
-// An opening is a channel that is being opened. It comes once.
-type opening[T io.Closer] chan opened[T]
-
-type opened[T io.Closer] struct {
-	ch  T
-	err error
-}
-
-func open[T io.Closer](f func() (T, error)) opening[T] {
-	o := make(opening[T], 1)
-	go func() {
-		ch, err := f()
-		o <- opened[T]{ch, err}
-	}()
-	return o
-}
-
-// drop closes it as soon as it is open.
-func (o opening[T]) drop() {
-	go func() {
-		if got := <-o; got.err == nil {
-			_ = got.ch.Close()
-		}
-	}()
-}
-
-// openAhead opens channels for the commands to come: several at once take no
-// longer than one.
-func (h *Host) openAhead(n int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for range n - len(h.ahead) {
-		h.ahead = append(h.ahead, open(h.conn.NewSession))
-	}
-}
-
-// dropAhead closes those that nobody has needed.
-func (h *Host) dropAhead() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, o := range h.ahead {
-		o.drop()
-	}
-	h.ahead = nil
-}
-
-// session gives a channel. What a dead line does not answer, ctx ends.
+// session opens a channel. What a dead line does not answer, ctx ends.
 func (h *Host) session(ctx context.Context) (*ssh.Session, error) {
-	h.mu.Lock()
-	var next opening[*ssh.Session]
-	if len(h.ahead) > 0 {
-		next, h.ahead = h.ahead[0], h.ahead[1:]
+	type opened struct {
+		s   *ssh.Session
+		err error
 	}
-	h.mu.Unlock()
-	if next == nil {
-		next = open(h.conn.NewSession)
-	}
+	ch := make(chan opened, 1)
+	go func() {
+		s, err := h.conn.NewSession()
+		ch <- opened{s, err}
+	}()
 	select {
-	case o := <-next:
+	case o := <-ch:
 		if o.err != nil {
 			return nil, fmt.Errorf("%s: open a session: %w", h.name, h.lost(o.err))
 		}
-		return o.ch, nil
+		return o.s, nil
 	case <-ctx.Done():
-		next.drop()
+		go func() {
+			if o := <-ch; o.err == nil {
+				_ = o.s.Close()
+			}
+		}()
 		return nil, fmt.Errorf("%s: open a session: %w", h.name, ctx.Err())
 	}
 }

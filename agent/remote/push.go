@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
@@ -78,40 +80,37 @@ func platform(id host.Identity) (Platform, bool) {
 	return p, p.Arch != "" && runsAgent(inventory.OS(id.OS), id.Release)
 }
 
-// findScript says what the machine is, and what lies at each of its arguments.
-const findScript = `uname -s -r -m -v || exit 1; ` + lookScript
+// deliverScript says what the machine is, and what lies at each of its
+// arguments, and then does what one line of its standard input says: nothing,
+// start the agent that lies there, or take one, compressed or as it is, from
+// what follows, install and start it. One command for all of it takes the
+// fewest round trips, and one that is told to do nothing has changed nothing.
+const deliverScript = `echo ` + deliverWord + `; uname -s -r -m -v || exit 1; for w in "$@"; do ls -ldn "$w" 2>&1; done; ` +
+	`read how final state folder file sum size || exit 0; ` +
+	`case $how in serve) exec "$final" serve;; unpack|store) ;; *) exit 0;; esac; ` +
+	`umask 077; for w in "$state" "$folder"; do if test -d "$w"; then :; else mkdir "$w" && chmod 700 "$w" || exit 1; fi; done; ` +
+	`if test "$how" = unpack; then head -c "$size" | gzip -dc >"$file"; else head -c "$size" >"$file"; fi && ` +
+	`chmod 700 "$file" && exec "$file" install "$sum" "$final"; rm -f "$file"; exit 1`
 
-// The scripts that take an agent from standard input, compressed or as it is.
-// Their arguments are the state folder, the agents' folder in it and the file;
-// they print what lies at each. Nothing is written where a folder is anything
-// but root's alone.
-const (
-	takeFolders = `umask 077; for w in "$1" "$2"; do ` +
-		`if ls -ld "$w" >/dev/null 2>&1; then :; else mkdir "$w" && chmod 700 "$w" || exit 1; fi; ` +
-		"t=`ls -ldn \"$w\"`; case $t in d????-??-?*) if (set x $t; test \"$4\" = 0); then continue; fi;; esac; " +
-		lookScript + `; done; `
-	takeLook     = `chmod 700 "$3"; then ` + lookScript + `; fi; rm -f "$3"; exit 1`
-	unpackScript = takeFolders + `if gzip -dc >"$3" && ` + takeLook
-	storeScript  = takeFolders + `if cat >"$3" && ` + takeLook
-)
+// deliverWord comes before what the script says; what comes before it is a
+// login file's.
+const deliverWord = "lvsfleet:host"
 
-// prepare finds out what the host is and whether the agent is there, pushes it
-// if it is not, or anew, and starts it. Where none can run, it goes on without.
-// The channels that it takes are opened side by side.
-func (s *session) prepare(ctx context.Context, anew bool) error {
-	s.host.openAhead(2)
-	started := openStream(s.conn)
-	begun := false
-	defer func() {
-		if !begun {
-			started.drop()
-		}
-	}()
-	id, lies, err := s.find(ctx)
+// prepare finds out what the host is, puts the agent on it if it is not there,
+// or in the way that is said, and starts it. Where none can run, it goes on
+// without.
+func (s *session) prepare(ctx context.Context, way delivery) error {
+	d, err := s.contact(ctx)
 	if err != nil {
 		return err
 	}
-	p, runs := platform(id)
+	given := false
+	defer func() {
+		if !given {
+			_ = d.Close()
+		}
+	}()
+	p, runs := platform(d.id)
 	if !runs {
 		s.without()
 		return nil
@@ -125,25 +124,20 @@ func (s *session) prepare(ctx context.Context, anew bool) error {
 	if err != nil {
 		return err
 	}
-	state := host.StateDir(id.OS)
-	final := agent.BinaryPath(state, s.d.agents().Hash())
-	argv, pushed := agent.ServeArgs(final), false
-	if at := lies[state]; anew || at.what != nil || !at.Mode.IsRegular() {
-		if argv, err = s.push(ctx, state, final, program); err != nil {
-			return fmt.Errorf("%s: push the agent: %w", s.t.Name, err)
-		}
-		pushed = true
-	} else if err := safe(final, at.File); err != nil {
+	if way, err = d.settle(way); err != nil {
 		return fmt.Errorf("%s: %w", s.t.Name, err)
 	}
-	begun = true
-	if err := s.execOn(started, argv); err != nil {
-		return err
-	}
-	s.host.dropAhead()
+	if err := d.give(way, program); err != nil && way == serve {
+		return fmt.Errorf("%s: %w", s.t.Name, s.host.lost(err))
+	} // else the agent says nothing, which is dealt with below
+	given = true
+	s.adopt(d.process)
 	s.instead = func(ctx context.Context, why error) error {
-		if !pushed { // something is there by its name that does not run
-			return s.prepare(ctx, true)
+		switch way {
+		case serve: // something is there by its name that does not run
+			return s.prepare(ctx, unpack)
+		case unpack:
+			return s.prepare(ctx, store)
 		}
 		s.d.warn(s.t, "the agent does not run there (%v): going on without one, slower", why)
 		s.without()
@@ -152,81 +146,170 @@ func (s *session) prepare(ctx context.Context, anew bool) error {
 	return nil
 }
 
-// A found is what lies at a path, or why that is not told.
-type found struct {
-	facts
-	what error
+// A delivery is a way to have the agent run: the one that is there, or one
+// that is sent.
+type delivery string
+
+const (
+	serve  delivery = "serve"
+	unpack delivery = "unpack" // sent compressed
+	store  delivery = "store"  // sent as it is, where unpack has not worked
+)
+
+// A deliverer is deliverScript at work, waiting for its line.
+type deliverer struct {
+	*process
+	id host.Identity
+	// What lies at the state folder, the agents' folder and the agent.
+	paths [3]string
+	lie   [3]facts
+	errs  [3]error
 }
 
-// find asks what the machine is, and what lies where its agent would: by the
-// state folders of all systems, since it is not known yet which one this is.
-func (s *session) find(ctx context.Context) (host.Identity, map[string]found, error) {
-	states := []string{host.StateDir(host.Linux)}
-	for _, os := range []string{host.FreeBSD, host.Solaris} {
+// contact starts deliverScript and reads what it says: of the state folders of
+// all systems, since it is not known before which one this is.
+func (s *session) contact(ctx context.Context) (*deliverer, error) {
+	var states []string
+	for _, os := range []string{host.Linux, host.FreeBSD, host.Solaris} {
 		if dir := host.StateDir(os); !slices.Contains(states, dir) {
 			states = append(states, dir)
 		}
 	}
 	var paths []string
 	for _, dir := range states {
-		paths = append(paths, agent.BinaryPath(dir, s.d.agents().Hash()))
+		paths = append(paths, dir, agent.BinaryDir(dir), agent.BinaryPath(dir, s.d.agents().Hash()))
 	}
-	out, err := s.host.scriptRun(ctx, "lstat", paths[0], findScript, nil, paths...)
+	p, err := start(s.conn, append(append(environment(), "/bin/sh", "-c", deliverScript, "sh"), paths...), s.host.root)
 	if err != nil {
-		return host.Identity{}, nil, err
+		return nil, fmt.Errorf("%s: %w", s.t.Name, s.host.lost(err))
 	}
-	said, rest, _ := strings.Cut(out, "\n")
-	s.host.known(said + "\n")
-	id, err := host.Identify(ctx, s.host)
+	d, err := s.listen(ctx, p, states, paths)
 	if err != nil {
-		return host.Identity{}, nil, err
+		_ = p.Close()
+		return nil, err
 	}
-	list, errs, _, err := parseLook(rest, paths)
-	if err != nil {
-		return host.Identity{}, nil, fmt.Errorf("%s: %w", s.t.Name, err)
-	}
-	lies := map[string]found{}
-	for i, dir := range states {
-		lies[dir] = found{list[i], errs[i]}
-	}
-	return id, lies, nil
+	return d, nil
 }
 
-// push puts the agent on the host, compressed where the host can unpack it,
-// and gives the argv that makes sure of its content, installs it as final and
-// starts it.
-func (s *session) push(ctx context.Context, state, final string, program Program) (argv []string, err error) {
+// maxContact bounds what deliverScript and login files say.
+const maxContact = 64 << 10
+
+func (s *session) listen(ctx context.Context, p *process, states, paths []string) (*deliverer, error) {
+	stop := context.AfterFunc(ctx, func() { _ = p.Close() })
+	defer stop()
+	in := bufio.NewReader(p.out)
+	p.out = in
+	room := maxContact
+	line := func() (string, error) {
+		var b []byte
+		for room--; room > 0; room-- {
+			c, err := in.ReadByte()
+			if err != nil {
+				return string(b), err
+			}
+			if b = append(b, c); c == '\n' {
+				return string(b), nil
+			}
+		}
+		return string(b), errors.New("it talks without end")
+	}
+	var said strings.Builder
+	for {
+		text, err := line()
+		if strings.HasSuffix(text, deliverWord+"\n") {
+			break
+		}
+		said.WriteString(text)
+		if err != nil {
+			return nil, s.unanswered(ctx, p, said.String(), err)
+		}
+	}
+	uname, err := line()
+	if err != nil {
+		return nil, s.unanswered(ctx, p, uname, err)
+	}
+	s.host.known(uname)
+	id, err := host.Identify(ctx, s.host)
+	if err != nil {
+		return nil, err
+	}
+	d := &deliverer{process: p, id: id}
+	mine := slices.Index(states, host.StateDir(id.OS))
+	for i, path := range paths {
+		text, err := line()
+		if err != nil {
+			return nil, s.unanswered(ctx, p, text, err)
+		}
+		if k := i - 3*mine; k >= 0 && k < 3 {
+			d.paths[k] = path
+			d.lie[k], d.errs[k] = parseOf(strings.TrimSuffix(text, "\n"), path)
+		}
+	}
+	return d, nil
+}
+
+// unanswered is a host that does not say what it is.
+func (s *session) unanswered(ctx context.Context, p *process, said string, err error) error {
+	if lerr := s.alive(ctx); lerr != nil {
+		return lerr
+	}
+	select { // standard error may come after standard output has ended
+	case <-p.done:
+	case <-time.After(settle):
+	}
+	said = strings.TrimSpace(said + "\n" + p.stderr.String())
+	return fmt.Errorf("%s: ask what the machine is: %w; the host says %q", s.t.Name, err, said)
+}
+
+// settle decides whether the agent that is there is to be started, and makes
+// sure that what root is to run is root's alone.
+func (d *deliverer) settle(way delivery) (delivery, error) {
+	for i, p := range d.paths {
+		switch {
+		case errors.Is(d.errs[i], fs.ErrNotExist):
+			continue
+		case d.errs[i] != nil:
+			return way, d.errs[i]
+		case i < 2 && !d.lie[i].Mode.IsDir():
+			return way, fmt.Errorf("%s is not a folder", p)
+		}
+		if i == 2 && way != serve {
+			continue // it is replaced
+		}
+		if err := safe(p, d.lie[i].File); err != nil {
+			return way, err
+		}
+	}
+	if way == serve && (d.errs[2] != nil || !d.lie[2].Mode.IsRegular()) {
+		return unpack, nil
+	}
+	return way, nil
+}
+
+// give says the line, and sends the program where it is to be taken. What
+// takes it may read more than the program, so nothing may follow before
+// somebody has spoken.
+func (d *deliverer) give(way delivery, program Program) error {
+	data := program.Packed
+	switch way {
+	case serve:
+		_, err := fmt.Fprintf(d, "%s %s\n", serve, d.paths[2])
+		return err
+	case store:
+		data = program.Data
+	case unpack:
+	}
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails, by its documentation
-	tmp := agent.NewBinaryPath(state, hex.EncodeToString(b[:]))
-	paths := []string{state, agent.BinaryDir(state), tmp}
-	out, err := s.host.scriptRun(ctx, "write", tmp, unpackScript, program.Packed, paths...)
-	var failed *fs.PathError
-	if errors.As(err, &failed) && !errors.Is(err, host.ErrLost) && ctx.Err() == nil {
-		out, err = s.host.scriptRun(ctx, "write", tmp, storeScript, program.Data, paths...)
+	tmp := agent.NewBinaryPath(d.paths[0], hex.EncodeToString(b[:]))
+	_, err := fmt.Fprintf(d, "%s %s %s %s %s %x %d\n", way, d.paths[2], d.paths[0], d.paths[1], tmp, program.Sum, len(data))
+	if err == nil {
+		_, err = d.Write(data)
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		_, err = d.out.(*bufio.Reader).Peek(1)
 	}
-	list, errs, _, err := parseLook(out, paths)
-	if err != nil {
-		return nil, err
-	}
-	for i, p := range paths {
-		if errs[i] != nil {
-			return nil, errs[i]
-		}
-		if p != tmp && !list[i].Mode.IsDir() {
-			return nil, fmt.Errorf("%s is not a folder", p)
-		}
-		if err := safe(p, list[i].File); err != nil {
-			return nil, err
-		}
-	}
-	if got := list[2].Size; got != int64(len(program.Data)) {
-		return nil, fmt.Errorf("%d of %d bytes arrived: the disk may be full", got, len(program.Data))
-	}
-	return agent.InstallArgs(tmp, program.Sum, final), nil
+	return err
 }
 
 // safe makes sure that nobody but root can change what root will run.

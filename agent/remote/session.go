@@ -99,10 +99,10 @@ func (s *session) open(ctx context.Context) error {
 		if err := s.exec(agent.ServeArgs(final)); err != nil {
 			return err
 		}
-		s.instead = func(ctx context.Context, _ error) error { return s.prepare(ctx, false) }
+		s.instead = func(ctx context.Context, _ error) error { return s.prepare(ctx, serve) }
 		return nil
 	}
-	return s.prepare(ctx, false)
+	return s.prepare(ctx, serve)
 }
 
 // renewing is Renew as an engine in this process asks it.
@@ -127,20 +127,22 @@ func (s *session) without() {
 }
 
 // exec starts an agent and puts it in the place of what was there.
-func (s *session) exec(argv []string) error { return s.execOn(openStream(s.conn), argv) }
-
-// execOn is exec on a channel that is being opened.
-func (s *session) execOn(on opening[stream], argv []string) error {
-	p, err := start(on, argv, s.host.root)
+func (s *session) exec(argv []string) error {
+	p, err := start(s.conn, argv, s.host.root)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.t.Name, s.host.lost(err))
 	}
+	s.adopt(p)
+	return nil
+}
+
+// adopt has the agent that is starting take the place of what was there.
+func (s *session) adopt(p *process) {
 	client := agent.NewClient(p, s.d.agents().Hash())
 	if renew := s.d.Renew; renew != nil {
 		client.RenewWhile(func() bool { return renew(s.t.Name) })
 	}
 	s.inner, s.proc, s.instead = client, p, nil
-	return nil
 }
 
 // with runs f on the session, and again on another one as long as there turns

@@ -38,6 +38,7 @@ func Commands() map[string]sim.Command {
 		"find":     find,
 		"grep":     grep,
 		"gzip":     gunzip,
+		"head":     head,
 		"hostname": hostname,
 		"id":       id,
 		"kill":     kill,
@@ -131,6 +132,23 @@ func gunzip(_ *sim.Machine, c *sim.Call) int {
 	}
 	if err != nil {
 		c.Errorf("stdin: %v", err)
+		return 1
+	}
+	return 0
+}
+
+// head is head(1) as far as it counts bytes: head -c N.
+func head(_ *sim.Machine, c *sim.Call) int {
+	if len(c.Argv) != 3 || c.Argv[1] != "-c" {
+		return c.Refuse()
+	}
+	n, err := strconv.ParseInt(c.Argv[2], 10, 64)
+	if err != nil {
+		c.Errorf("invalid number of bytes: %q", c.Argv[2])
+		return 1
+	}
+	if _, err := io.CopyN(c.Stdout, c.Stdin, n); err != nil && !errors.Is(err, io.EOF) {
+		c.Errorf("write error: %v", err)
 		return 1
 	}
 	return 0
