@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +29,7 @@ type Host struct {
 	// channels bounds those that are open at once: sshd allows ten
 	// (sshd_config(5), MaxSessions), and SFTP and the lock have one each.
 	channels chan struct{}
+	owed     atomic.Bool // something that was written may not be on the disk yet
 
 	mu    sync.Mutex
 	sftp  *sftp.Client // nil: not asked for yet
@@ -97,8 +99,14 @@ func (h *Host) run(ctx context.Context, cmd host.Cmd) (host.Result, error) {
 	if len(cmd.Argv) == 0 || cmd.Argv[0] == "" {
 		return host.Result{}, errors.New("run: empty argv")
 	}
-	line, first, err := h.command(cmd.Argv)
+	argv := cmd.Argv
+	owed := h.owed.Swap(false)
+	if owed {
+		argv = append([]string{"/bin/sh", "-c", catchUpScript, "sh"}, argv...)
+	}
+	line, first, err := h.command(argv)
 	if err != nil {
+		h.owed.CompareAndSwap(false, owed)
 		return host.Result{}, fmt.Errorf("%s: run %s: %w", h.name, cmd.Argv[0], err)
 	}
 	limit := cmd.Timeout
@@ -235,6 +243,11 @@ func (h *Host) files() (*sftp.Client, error) {
 
 // Close ends the SFTP session, if there is one; the connection stays.
 func (h *Host) Close() error {
+	if h.owed.Load() {
+		ctx, cancel := context.WithTimeout(context.Background(), host.DefaultTimeout)
+		defer cancel()
+		_, _ = h.run(ctx, host.Cmd{Argv: []string{"true"}}) // of a line that is lost nobody can do it
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.sftp == nil {

@@ -185,7 +185,8 @@ func (h *Host) ReadDir(ctx context.Context, dir string) ([]host.Entry, error) {
 	})
 }
 
-// Write makes f at p, and syncs.
+// Write makes f at p. It is on the disk before any command runs, file is moved
+// or lock given back after it.
 func (h *Host) Write(ctx context.Context, p string, f host.File) error {
 	if h.root != nil {
 		return h.writeAsRoot(ctx, p, f)
@@ -198,7 +199,8 @@ func (h *Host) Write(ctx context.Context, p string, f host.File) error {
 	if err != nil {
 		return err
 	}
-	return h.sync(ctx)
+	h.owe(p)
+	return nil
 }
 
 func (h *Host) write(c *sftp.Client, p string, f host.File) error {
@@ -276,11 +278,23 @@ func (h *Host) own(c *sftp.Client, p string, f host.File) error {
 	return nil
 }
 
-// sync has the disk catch up: no SFTP server of old can for one file.
-func (h *Host) sync(ctx context.Context) error {
-	_, err := h.Run(ctx, host.Cmd{Argv: []string{"sync"}})
-	return err
+// owe notes that the disk has yet to catch up with what lies at p: no SFTP
+// server of old can sync one file, and sync(8) for each of many would be most
+// of what a host is asked. What does not outlive a boot needs none.
+func (h *Host) owe(p string) {
+	if !fleeting(p) {
+		h.owed.Store(true)
+	}
 }
+
+func fleeting(p string) bool { return strings.HasPrefix(p, host.RunDir+"/") || p == host.RunDir }
+
+// catchUpScript runs a command once the disk has caught up, renameScript moves
+// a file and has the disk catch up with that.
+const (
+	catchUpScript = `sync; exec "$@"`
+	renameScript  = `mv -f "$1" "$2" && sync`
+)
 
 // Rename moves with mv(1): SFTP's own rename, in version 3, refuses a target
 // that is there.
@@ -301,14 +315,18 @@ func (h *Host) Rename(ctx context.Context, from, to string) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return h.failed("stat", to, err)
 	}
-	if _, err := h.Run(ctx, host.Cmd{Argv: []string{"mv", "-f", from, to}}); err != nil {
+	argv := []string{"mv", "-f", from, to}
+	if !fleeting(to) {
+		argv = []string{"/bin/sh", "-c", renameScript, "sh", from, to}
+	}
+	if _, err := h.Run(ctx, host.Cmd{Argv: argv}); err != nil {
 		_, serr := within(ctx, func() (os.FileInfo, error) { return c.Lstat(from) })
 		if errors.Is(serr, fs.ErrNotExist) && !errors.Is(err, host.ErrLost) {
 			return &fs.PathError{Op: "rename", Path: from, Err: fs.ErrNotExist}
 		}
 		return err
 	}
-	return h.sync(ctx)
+	return nil
 }
 
 // Remove removes p.
@@ -337,8 +355,8 @@ func (h *Host) Remove(ctx context.Context, p string) error {
 		}
 		return false, nil
 	})
-	if err != nil || gone {
-		return err
+	if err == nil && !gone {
+		h.owe(p)
 	}
-	return h.sync(ctx)
+	return err
 }

@@ -105,7 +105,7 @@ func Scripts() map[string]string {
 		"lock": lockScript, "holder": holderScript, "guard": guardScript, "gate": gate, "probe": probeScript,
 		"look": lookScript, "read": readScript, "list": listScript, "new file": fileScript, "new folder": folderScript,
 		"new link": linkScript, "move": moveScript, "remove": removeScript,
-		"deliver": deliverScript,
+		"deliver": deliverScript, "catch up": catchUpScript, "rename": renameScript,
 	}
 }
 
