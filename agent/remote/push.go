@@ -280,8 +280,9 @@ func (d *deliverer) settle(way delivery) (delivery, error) {
 			return way, err
 		}
 	}
-	if way == serve && (d.errs[2] != nil || !d.lie[2].Mode.IsRegular()) {
-		return unpack, nil
+	there := d.errs[2] == nil && d.lie[2].Mode.IsRegular()
+	if way == serve && !there {
+		way = unpack
 	}
 	return way, nil
 }
