@@ -11,6 +11,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/agent/journal"
+	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/host"
@@ -229,6 +230,59 @@ func TestARunIsTakenBackOnEveryHost(t *testing.T) {
 			if left := strays(m); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
+		})
+	}
+}
+
+// A run that has taken everything away is itself taken back after a boot, which
+// has left nothing of what the run found: no module, no device.
+func TestARemovalIsTakenBackAfterABoot(t *testing.T) {
+	for _, s := range eras(t) {
+		t.Run(s.String()+" "+s.host.Release, func(t *testing.T) {
+			removed := func() *sim.Machine {
+				r := s.removed()
+				m := r.machine()
+				e := &agent.Engine{Host: m.NewSession(), Plan: providers.Plan}
+				if _, err := e.Begin(t.Context(), r.transaction("r1"), nil); err != nil {
+					t.Fatal(err)
+				}
+				if err := errors.Join(e.Apply(t.Context(), nil), e.Finish(t.Context(), "r1", true, nil), e.Close()); err != nil {
+					t.Fatal(err)
+				}
+				m.Reboot()
+				return m
+			}
+			converged := func(m *sim.Machine, by string) {
+				t.Helper()
+				e := &agent.Engine{Host: m.NewSession(), Plan: providers.Plan}
+				r, err := e.Check(t.Context(), s.want)
+				if err = errors.Join(err, e.Close()); err != nil {
+					t.Fatal(err)
+				}
+				for _, i := range r.Items {
+					if !i.Change.Holds() {
+						t.Errorf("by %s: %s is not as before: %s", by, i.Step, i.Change.Diff)
+					}
+				}
+			}
+
+			m := removed()
+			e := &agent.Engine{Host: m.NewSession(), Plan: providers.Plan}
+			back := agent.Transaction{Run: "r2", Who: "op", Desired: s.want, Undoes: "r1", Reverts: &agent.Reverts{}}
+			if _, err := e.Begin(t.Context(), back, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(e.Apply(t.Context(), nil), e.Finish(t.Context(), "r2", true, nil), e.Close()); err != nil {
+				t.Error(err)
+			}
+			converged(m, "the engine")
+
+			m = removed()
+			undo := path.Join(stateDir(s), "history", "r1.1", journal.UndoScript)
+			if out, status := person(t, m, "/bin/sh", undo); status != 0 || out != "" {
+				t.Errorf("undo.sh: %d %s", status, out)
+			}
+			converged(m, "undo.sh")
 		})
 	}
 }

@@ -63,7 +63,8 @@ const tunnelDevice = "tunl0"
 // *step.Refusal: a state in which nothing on the host may be changed.
 //
 // The live order is: the own addresses are looked at, forwarding (switching it
-// resets other settings), modules, silence, reverse path, tunnel, addresses of
+// resets other settings), modules, the tunnel device (which brings its module,
+// and comes before the settings that it has), silence, reverse path, addresses of
 // real servers, default routes, routes to tunnelled real servers, and at last
 // the addresses that a director answers for.
 func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
@@ -148,15 +149,17 @@ func (p *planner) live() {
 		p.addLive(forwarding("ipv6", *v))
 	}
 	for _, m := range Modules(p.d) {
-		p.addLive(module(m, p.f.Release))
+		if m != "ipip" || !p.tunnelled() {
+			p.addLive(module(m, p.f.Release))
+		}
+	}
+	if p.tunnelled() {
+		p.addLive(linkUp(tunnelDevice))
 	}
 	for _, s := range p.settings() {
 		if s.live != nil {
 			p.addLive(s.live)
 		}
-	}
-	if p.tunnelled() {
-		p.addLive(linkUp(tunnelDevice))
 	}
 	for _, v := range p.vips {
 		p.addLive(v.onRealServer(p.ours()))

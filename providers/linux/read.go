@@ -56,7 +56,9 @@ func ip(v6 bool, args ...string) []string {
 }
 
 // linkUp is the live step that brings a tunnel device up. Taken down again it
-// is only when nothing is left on it; the device itself stays.
+// is only when nothing is left on it; the device itself stays. The one that
+// comes with a module loads it: a run that took the device down may itself be
+// taken back after a boot, when it is gone.
 func linkUp(dev string) step.Step {
 	return step.Func{Name: "link:" + dev, Probe: func(ctx context.Context, h host.Host) (step.Change, error) {
 		links, err := readLinks(ctx, h)
@@ -72,11 +74,17 @@ func linkUp(dev string) step.Step {
 				before = "down"
 			}
 		}
-		up := step.Cond{Argv: linkShow, Match: `^[0-9]+: ` + step.Quote(dev) + `(@[^ ]*)?: <([^>]*,)?UP[,>]`}
+		there := `^[0-9]+: ` + step.Quote(dev) + `(@[^ ]*)?: `
+		up := step.Cond{Argv: linkShow, Match: there + `<([^>]*,)?UP[,>]`}
+		var do []step.Op
+		if dev == tunnelDevice {
+			do = append(do, step.Op{Kind: step.Run, Argv: []string{"modprobe", "ipip"}, If: []step.Cond{{Argv: linkShow, Match: there, Not: true}}})
+		}
+		do = append(do, step.Op{Kind: step.Run, Argv: ip(false, "link", "set", dev, "up"), If: []step.Cond{up.Negate()}})
 		return step.Change{
 			Diff: step.LiveDiff("link "+dev, before, "up"),
 			Was:  before, Want: "up",
-			Do: []step.Op{{Kind: step.Run, Argv: ip(false, "link", "set", dev, "up"), If: []step.Cond{up.Negate()}}},
+			Do: do,
 			Undo: []step.Op{{Kind: step.Run, Argv: ip(false, "link", "set", dev, "down"), If: []step.Cond{
 				up, {Argv: addrShow4, Match: `^[0-9]+: ` + step.Quote(dev) + `[[:space:]]+inet `, Not: true, Guard: true},
 			}}},

@@ -144,19 +144,24 @@ func silence(key, value string) step.Step {
 const strayAddress = `^[0-9]+: (lo|tunl[^ ]*|lvs[^ ]*)[[:space:]]+inet ([^1]|1[^2]|12[^7]|127[^.])`
 
 // newDeviceSysctl is a live setting of a device that an earlier step may have
-// to bring first. A device that is new has what `default` had.
+// to bring first. A device that is new has what `default` had. It is set
+// whatever is there: taken back, and wanted again after a boot, it is asked for
+// while the device is still to come.
 func newDeviceSysctl(key, value, fallback string) step.Step {
 	return step.Func{Name: "sysctl:" + key, Probe: func(ctx context.Context, h host.Host) (step.Change, error) {
+		so := step.SysctlIs(key, value)
 		c, err := step.Sysctl{Key: key, Value: value}.Check(ctx, h)
+		if err == nil && !c.Holds() {
+			c.Do[0].If = []step.Cond{so.Negate()}
+		}
 		var exit *host.ExitError
 		if !errors.As(err, &exit) {
 			return c, err
 		}
-		res, err := host.Query(ctx, h, "sysctl", "-n", fallback)
+		was, err := readSysctl(ctx, h, fallback)
 		if err != nil {
-			return step.Change{}, fmt.Errorf("read sysctl %s: %w", fallback, err)
+			return step.Change{}, err
 		}
-		was, so := strings.TrimSpace(string(res.Stdout)), step.SysctlIs(key, value)
 		c = step.Change{
 			Diff: step.LiveDiff("sysctl "+key, "", value),
 			Was:  was, Want: value,
