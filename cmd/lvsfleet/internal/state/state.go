@@ -4,10 +4,13 @@
 package state
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -27,14 +30,18 @@ func Dir(site string, getenv func(string) string) (string, error) {
 	return filepath.Join(home, ".local", "state", "lvsfleet", site), nil
 }
 
-// A Memory remembers which agent each host has, in DIR/agents.json. It is safe
-// for concurrent use. A file that cannot be read counts as empty and one that
-// cannot be written is given up: a run must not fail by it.
+// A Memory remembers which agent each host has, in DIR/agents.json: JSON
+// objects of hosts and hashes, of which the later ones win. A new entry is an
+// object behind the others, so that thousands of hosts cost a line each, and
+// runs side by side keep each other's. It is safe for concurrent use. What
+// cannot be read counts as not there and what cannot be written is given up: a
+// run must not fail by it.
 type Memory struct {
 	file string
 
 	mu     sync.Mutex
 	loaded bool
+	whole  bool // the file is to be written whole: it is damaged, or mostly outdated
 	agents map[string]string
 }
 
@@ -48,11 +55,24 @@ func (m *Memory) load() {
 	m.loaded, m.agents = true, map[string]string{}
 	text, err := os.ReadFile(m.file)
 	if err != nil {
+		m.whole = true
 		return
 	}
-	if json.Unmarshal(text, &m.agents) != nil || m.agents == nil {
-		m.agents = map[string]string{}
+	entries := 0
+	for d := json.NewDecoder(bytes.NewReader(text)); ; {
+		var more map[string]string
+		err := d.Decode(&more)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil || more == nil {
+			m.whole = true
+			return
+		}
+		entries += len(more)
+		maps.Copy(m.agents, more)
 	}
+	m.whole = entries == 0 || entries > 2*len(m.agents)
 }
 
 // AgentOf gives what SetAgentOf was told; "" nothing.
@@ -72,16 +92,32 @@ func (m *Memory) SetAgentOf(host, hash string) {
 		return
 	}
 	m.agents[host] = hash
-	_ = m.save() // the next run asks the host again
+	m.whole = m.save(host) != nil // the next run asks the host again
 }
 
-// save replaces the file whole, so that two runs at once never leave half.
-func (m *Memory) save() error {
-	text, err := json.MarshalIndent(m.agents, "", "  ")
+// save writes the entry of the host.
+func (m *Memory) save(host string) error {
+	entries := map[string]string{host: m.agents[host]}
+	if m.whole {
+		entries = m.agents
+	}
+	text, err := json.Marshal(entries)
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}
-	return replace(m.file, append(text, '\n'))
+	text = append(text, '\n')
+	if m.whole {
+		return replace(m.file, text)
+	}
+	f, err := os.OpenFile(m.file, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return nil
 }
 
 // replace puts text at file in one step; the folder is made, for its owner

@@ -1,8 +1,10 @@
 package state
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 )
@@ -26,6 +28,62 @@ func TestMemoryOutlivesTheProgram(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("left in the folder: %v, %v", entries, err)
+	}
+}
+
+// A host more is a line more, however many there are; and of two runs side by
+// side neither forgets what the other has learnt.
+func TestMemoryGrowsByALine(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "agents.json")
+	if err := os.WriteFile(file, []byte("{\n  \"old\": \"1\"\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, b := Open(dir), Open(dir)
+	if a.AgentOf("old") != "1" || b.AgentOf("old") != "1" {
+		t.Fatal("what was remembered is forgotten")
+	}
+	for i, m := range []*Memory{a, b, a} {
+		before, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.SetAgentOf(strconv.Itoa(i), "2")
+		after, err := os.ReadFile(file)
+		if err != nil || !bytes.HasPrefix(after, before) || len(after) > len(before)+12 {
+			t.Errorf("%q became %q, %v", before, after, err)
+		}
+	}
+	m := Open(dir)
+	for host, want := range map[string]string{"old": "1", "0": "2", "1": "2", "2": "2"} {
+		if got := m.AgentOf(host); got != want {
+			t.Errorf("%s: %q", host, got)
+		}
+	}
+	// What is outdated does not pile up.
+	for i := range 50 {
+		Open(dir).SetAgentOf("old", strconv.Itoa(i))
+	}
+	text, err := os.ReadFile(file)
+	if n := bytes.Count(text, []byte("\n")); err != nil || n > 6 || Open(dir).AgentOf("old") != "49" {
+		t.Errorf("%d lines, %v:\n%s", n, err, text)
+	}
+}
+
+func TestADamagedMemoryKeepsWhatItCan(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "agents.json"), []byte("{\"a\":\"1\"}\n{\"b\":"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := Open(dir)
+	if a, b := m.AgentOf("a"), m.AgentOf("b"); a != "1" || b != "" {
+		t.Errorf("a %q, b %q", a, b)
+	}
+	m.SetAgentOf("c", "3")
+	m.SetAgentOf("d", "4")
+	m = Open(dir)
+	if m.AgentOf("a") != "1" || m.AgentOf("c") != "3" || m.AgentOf("d") != "4" {
+		t.Errorf("%v", m.agents)
 	}
 }
 
