@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
@@ -105,16 +108,52 @@ func install(ctx context.Context, h host.Host, tmp, sum, final string) error {
 	if err := h.Rename(ctx, tmp, final); err != nil {
 		return fmt.Errorf("install the new agent: %w", err)
 	}
-	// Those of other builds go: a controller that still wants one pushes it
-	// again. What is being written by somebody else stays.
-	others, err := h.ReadDir(ctx, path.Dir(final))
+	keepFew(ctx, h, final)
+	return nil
+}
+
+// keptAgents is how many agents a host keeps: the newest, and those of other
+// builds that controllers may still use side by side with it (a watcher of an
+// older build, say), which would else push theirs at each turn.
+const keptAgents = 3
+
+// installedName is the file, beside agents of several builds, that names them
+// in the order in which they came, a line each.
+const installedName = "installed"
+
+// keepFew removes the agents that came longest before the one at final: a
+// controller that still wants one pushes it again, and is then the last to have
+// come. What is being written by somebody else stays. The agent is installed,
+// which is what was asked: whatever fails here is left.
+func keepFew(ctx context.Context, h host.Host, final string) {
+	dir := path.Dir(final)
+	entries, err := h.ReadDir(ctx, dir)
 	if err != nil {
-		return nil //nolint:nilerr // it is installed, and that is what was asked
+		return
 	}
-	for _, o := range others {
-		if strings.HasPrefix(o.Name, BinaryPrefix) && !strings.HasPrefix(o.Name, newPrefix) && o.Name != path.Base(final) {
-			_ = h.Remove(ctx, path.Join(path.Dir(final), o.Name))
+	came := map[string]int{} // its line; 0: before all that are named
+	list := path.Join(dir, installedName)
+	f, err := h.ReadFile(ctx, list)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	for line := range strings.Lines(string(f.Data)) {
+		came[strings.TrimSpace(line)] = len(came) + 1
+	}
+	var others []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name, BinaryPrefix) && !strings.HasPrefix(e.Name, newPrefix) && e.Name != path.Base(final) {
+			others = append(others, e.Name)
 		}
 	}
-	return nil
+	if len(others) == 0 {
+		return
+	}
+	slices.SortStableFunc(others, func(a, b string) int { return came[a] - came[b] })
+	gone := max(0, len(others)+1-keptAgents)
+	for _, name := range others[:gone] {
+		_ = h.Remove(ctx, path.Join(dir, name))
+	}
+	text := strings.Join(append(others[gone:], path.Base(final)), "\n") + "\n"
+	_ = host.Replace(ctx, h, list, host.File{Mode: 0o600, Data: []byte(text)})
 }

@@ -238,17 +238,13 @@ func TestCalledAsAProgram(t *testing.T) {
 	}
 	m := newMachine()
 	m.FS.Put(tmp, 0o700, string(program))
-	old, others := agent.BinaryPath("/var/lib/lvsfleet", "old"), agent.NewBinaryPath("/var/lib/lvsfleet", "other")
-	m.FS.Put(old, 0o700, "another build's")
+	others := agent.NewBinaryPath("/var/lib/lvsfleet", "other")
 	m.FS.Put(others, 0o700, "somebody's, half written")
 	if status, out, diag := call(m, agent.InstallArgs(tmp, sum, final)); status != 0 || out != "lvsfleet-agent/1 abc\n" {
 		t.Errorf("install: %d %q %q", status, out, diag)
 	}
 	if f, err := m.FS.ReadFile(final); err != nil || !bytes.Equal(f.Data, program) {
 		t.Errorf("installed: %v", err)
-	}
-	if _, err := m.FS.ReadFile(old); err == nil {
-		t.Error("the agent of another build is still there")
 	}
 	if _, err := m.FS.ReadFile(others); err != nil {
 		t.Error("what somebody else writes is gone")
@@ -268,4 +264,53 @@ func TestCalledAsAProgram(t *testing.T) {
 			t.Errorf("%q: %d", argv, status)
 		}
 	}
+}
+
+// Controllers of several builds use one host side by side; what none has pushed
+// for long goes.
+func TestAFewBuildsLieSideBySide(t *testing.T) {
+	m := newMachine()
+	program := []byte("the agent's own file")
+	tmp := agent.NewBinaryPath("/var/lib/lvsfleet", "r")
+	install := func(builds ...string) {
+		t.Helper()
+		for _, b := range builds {
+			m.FS.Put(tmp, 0o700, string(program))
+			var out, diag bytes.Buffer
+			argv := agent.InstallArgs(tmp, sha256.Sum256(program), agent.BinaryPath("/var/lib/lvsfleet", b))
+			if status := agent.Main(t.Context(), m, argv, strings.NewReader(""), &out, &diag); status != 0 {
+				t.Fatalf("install %s: %s", b, diag.String())
+			}
+		}
+	}
+	expect := func(builds ...string) {
+		t.Helper()
+		entries, err := m.FS.ReadDir(agent.BinaryDir("/var/lib/lvsfleet"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var have []string
+		for _, e := range entries {
+			if b, ok := strings.CutPrefix(e.Name, agent.BinaryPrefix); ok {
+				have = append(have, b)
+			}
+		}
+		if diff := cmp.Diff(builds, have); diff != "" {
+			t.Error(diff)
+		}
+	}
+	install("b")
+	expect("b")
+	install("a", "c")
+	expect("a", "b", "c")
+	install("d")
+	expect("a", "c", "d")
+	install("b") // somebody still wants it
+	expect("b", "c", "d")
+	install("a", "b") // b is there, but damaged: it is the newest now
+	expect("a", "b", "d")
+	// Of one that no list names nobody knows any more who wants it.
+	m.FS.Put(agent.BinaryPath("/var/lib/lvsfleet", "z"), 0o700, "")
+	install("e")
+	expect("a", "b", "e")
 }
