@@ -207,6 +207,10 @@ func (b *body) integer(name string, lo, hi int64) *int64 {
 }
 
 func (b *body) whole(v cty.Value, at hcl.Range, name string, lo, hi int64) (int64, bool) {
+	if endless(v) {
+		b.wrong(inventory.CodeSize, at, "%s", tooManyDigits)
+		return 0, false
+	}
 	v, ok := toType(v, cty.Number)
 	if !ok {
 		b.wrong(inventory.CodeType, at, "%s is a number.", name)

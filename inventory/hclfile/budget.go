@@ -20,7 +20,6 @@ const (
 	maxElements = 1 << 19  // of one value, however deep they lie; 64 bytes of text count as one
 	maxSteps    = 1 << 19  // of all for expressions of a site
 	maxText     = 32 << 20 // bytes that all templates of a site make
-	maxDigits   = 1000     // of a number that is written out
 	maxHosts    = 50_000   // of one for_each
 )
 
@@ -28,17 +27,22 @@ const (
 type budget struct {
 	steps, text int
 	told        bool
+	known       map[string]function.Function // nil: not asked yet
 }
 
-// watch lets the loops and templates in a tree count against the budget. It
-// puts them in parentheses, in effect, so that everybody else sees the tree as
+// watch lets the loops and templates in a tree count against the budget, and
+// has an eye on what numbers are made of. It puts them in parentheses, in effect, so that everybody else sees the tree as
 // it was.
 func (b *budget) watch(root hclsyntax.Node) {
 	wrap := func(e hclsyntax.Expression) hclsyntax.Expression {
 		return &counted{&hclsyntax.ParenthesesExpr{Expression: e, SrcRange: e.Range()}, b}
 	}
+	if b.known == nil {
+		b.known = functions()
+	}
 	// It reports nothing.
 	_ = hclsyntax.VisitAll(root, func(n hclsyntax.Node) hcl.Diagnostics {
+		operands(n, b.known)
 		switch n := n.(type) {
 		case *hclsyntax.ForExpr:
 			if n.CondExpr != nil {
@@ -85,7 +89,7 @@ func (c *counted) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 			if digits(u) > maxDigits {
 				return cty.DynamicVal, append(diags, &hcl.Diagnostic{
 					Severity: hcl.DiagError, Summary: "Too much to evaluate", Subject: c.Range().Ptr(), Extra: tooMuch{},
-					Detail: fmt.Sprintf("This number has more than %d digits.", maxDigits),
+					Detail: tooManyDigits,
 				})
 			}
 		}
@@ -95,13 +99,6 @@ func (c *counted) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 
 // tooMuch marks the diagnostics of a budget.
 type tooMuch struct{}
-
-// digits is about how many digits a number has before or after its point.
-func digits(v cty.Value) int {
-	const perDigit = 3.32 // bits
-	e := v.AsBigFloat().MantExp(nil)
-	return int(float64(max(e, -e)) / perDigit)
-}
 
 // elements counts what a value holds, up to a little over most. What stands in
 // it twice counts twice: it is walked twice by whoever looks at it.
@@ -114,7 +111,9 @@ func elements(v cty.Value, most int) int {
 	case t == cty.String:
 		return 1 + len(v.AsString())/64
 	case t == cty.Number:
-		return 1 + digits(v)/64
+		if digits(v) > maxDigits {
+			return most + 1
+		}
 	case t.IsCollectionType() || t.IsTupleType() || t.IsObjectType():
 		n := 1
 		for it := v.ElementIterator(); n <= most && it.Next(); {
@@ -129,12 +128,14 @@ func elements(v cty.Value, most int) int {
 	return 1
 }
 
+var tooLarge = fmt.Sprintf("This value has more than %d elements, or as many times 64 bytes of text, or a number of more than %d digits.", maxElements, maxDigits)
+
 // fits reports a value that is too large to go on with.
 func (l *loader) fits(v cty.Value, at hcl.Range) bool {
 	if elements(v, maxElements) <= maxElements {
 		return true
 	}
-	l.code(inventory.CodeSize, at, "This value has more than %d elements, or as many times 64 bytes of text.", maxElements)
+	l.code(inventory.CodeSize, at, "%s", tooLarge)
 	return false
 }
 
@@ -272,6 +273,9 @@ func multiplied(args []cty.Value) int {
 // for any width.
 func formatted(args []cty.Value) int {
 	widest, n := 0, 0
+	if endlessFormat(args) {
+		return maxElements + 1
+	}
 	for _, part := range strings.FieldsFunc(text(args[0]), func(r rune) bool { return r < '0' || r > '9' }) {
 		w, err := strconv.Atoi(part)
 		if err != nil {

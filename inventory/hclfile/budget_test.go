@@ -35,34 +35,50 @@ const host = "host \"${each.key}\" {\n  for_each = %s\n  os = \"linux\"\n  addre
 // trying.
 func TestBombs(t *testing.T) {
 	tests := map[string]string{
-		"lists":                 double(`["x", "y"]`, "concat(X, X)"),
-		"lists in lists":        double(`["x", "y"]`, "[X, X]"),
-		"lists, flattened":      double(`["x", "y"]`, "flatten([X, X])"),
-		"objects in objects":    double(`{ a = "x" }`, "{ a = X, b = X }"),
-		"templates":             double(`"0123456789abcdef"`, `"${X}${X}"`),
-		"joined":                double(`"0123456789abcdef"`, `join("", [X, X])`),
-		"joined by much":        double(`"0123456789abcdef"`, `join(X, ["a", "b", "c", X])`),
-		"formatted":             double(`"0123456789abcdef"`, `format("%s%s", X, X)`),
-		"listed":                double(`["0123456789abcdef"]`, `formatlist("%s%s", X, X)`),
-		"replaced":              double(`"aa"`, `replace(X, "a", X)`),
-		"replaced by a pattern": double(`"aa"`, `regexreplace(X, "a", X)`),
-		"replaced by groups":    double(`"aa"`, `regexreplace(X, "(.*)", "$1$1")`),
-		"replaced by nothing":   double(`"aa"`, `replace(X, "", X)`),
-		"products":              double(`toset(["a", "b"])`, "setproduct(X, X)"),
-		"encoded":               double(`"\""`, "jsonencode(X)"),
-		"encoded lists":         double(`["a"]`, "[jsonencode([X, X])]"),
-		"numbers":               double("1e300", "X * X"),
-		"numbers as text":       "locals {\n a = \"${1e300000000}\"\n}\n",
-		"small numbers as text": "locals {\n a = \"${1e-300000000} \"\n}\n",
-		"loops":                 nested(5, "1"),
-		"loops of nothing":      nested(2, "[for y in range(1000) : y if length([for z in range(1000) : z if false]) > 0]"),
-		"loops over loops":      "locals {\n a = [for x in range(1000) : [for y in range(1000) : [for z in range(1000) : \"${x}${y}${z}\"]]]\n}\n",
-		"a wide field":          `locals { a = format("%1000000000d", 1) }`,
-		"many wide fields":      `locals { a = formatlist("%900000s", range(1000)) }`,
-		"a deep indent":         `locals { a = indent(1000000000, "x\ny") }`,
-		"a loop in a template":  "locals {\n a = \"%{ for x in range(1000) }%{ for y in range(1000) }%{ for z in range(1000) }xxxxxxxxxxxxxxxx%{ endfor }%{ endfor }%{ endfor }\"\n}\n",
-		"hosts":                 "locals {\n m = { for p in setproduct(range(300), range(300)) : \"h${p[0]}-${p[1]}\" => 1 }\n}\n" + fmt.Sprintf(host, "local.m"),
-		"a default":             "variable \"x\" {\n default = [for x in range(1000) : [for y in range(1000) : [for z in range(1000) : 1]]]\n}\n",
+		"lists":                  double(`["x", "y"]`, "concat(X, X)"),
+		"lists in lists":         double(`["x", "y"]`, "[X, X]"),
+		"lists, flattened":       double(`["x", "y"]`, "flatten([X, X])"),
+		"objects in objects":     double(`{ a = "x" }`, "{ a = X, b = X }"),
+		"templates":              double(`"0123456789abcdef"`, `"${X}${X}"`),
+		"joined":                 double(`"0123456789abcdef"`, `join("", [X, X])`),
+		"joined by much":         double(`"0123456789abcdef"`, `join(X, ["a", "b", "c", X])`),
+		"formatted":              double(`"0123456789abcdef"`, `format("%s%s", X, X)`),
+		"listed":                 double(`["0123456789abcdef"]`, `formatlist("%s%s", X, X)`),
+		"replaced":               double(`"aa"`, `replace(X, "a", X)`),
+		"replaced by a pattern":  double(`"aa"`, `regexreplace(X, "a", X)`),
+		"replaced by groups":     double(`"aa"`, `regexreplace(X, "(.*)", "$1$1")`),
+		"replaced by nothing":    double(`"aa"`, `replace(X, "", X)`),
+		"products":               double(`toset(["a", "b"])`, "setproduct(X, X)"),
+		"encoded":                double(`"\""`, "jsonencode(X)"),
+		"encoded lists":          double(`["a"]`, "[jsonencode([X, X])]"),
+		"numbers":                double("1e300", "X * X"),
+		"numbers as text":        "locals {\n a = \"${1e300000000}\"\n}\n",
+		"small numbers as text":  "locals {\n a = \"${1e-300000000} \"\n}\n",
+		"text as a number":       `locals { a = tostring(tonumber("1e-300000000")) }`,
+		"a sum of text":          `locals { a = upper("1e300000000" + 1) }`,
+		"a quotient":             `locals { a = upper(1 / "1e-300000000") }`,
+		"a negative text":        `locals { a = upper(-"1e3000000") }`,
+		"the largest":            `locals { a = upper(max(["1", "1e3000000"]...)) }`,
+		"decoded":                `locals { a = upper(jsondecode("[1e3000000]")[0]) }`,
+		"many decoded digits":    `locals { a = jsondecode("` + strings.Repeat("9", 8<<20) + `") }`,
+		"a text for a verb":      `locals { a = format("%d", "1e300000000") }`,
+		"a text for one of many": `locals { a = format("%[2]d %s", "x", "1e300000000") }`,
+		"many digits":            "locals {\n a = " + strings.Repeat("9", 8<<20) + "\n}\n",
+		"many digits of text":    `locals { a = 1 + "` + strings.Repeat("9", 8<<20) + `" }`,
+		"a key of many digits":   `locals { a = ["x"]["` + strings.Repeat("9", 8<<20) + `"] }`,
+		"products and text":      double("1e300", "upper(X * X)"),
+		"a port":                 "ssh {\n port = \"1e-300000000\"\n}\n",
+		"a default number":       "variable \"x\" {\n type = number\n default = \"1e-300000000\"\n}\n",
+		"a default of digits":    "variable \"x\" {\n type = list(number)\n default = [\"" + strings.Repeat("9", 8<<20) + "\"]\n}\n",
+		"loops":                  nested(5, "1"),
+		"loops of nothing":       nested(2, "[for y in range(1000) : y if length([for z in range(1000) : z if false]) > 0]"),
+		"loops over loops":       "locals {\n a = [for x in range(1000) : [for y in range(1000) : [for z in range(1000) : \"${x}${y}${z}\"]]]\n}\n",
+		"a wide field":           `locals { a = format("%1000000000d", 1) }`,
+		"many wide fields":       `locals { a = formatlist("%900000s", range(1000)) }`,
+		"a deep indent":          `locals { a = indent(1000000000, "x\ny") }`,
+		"a loop in a template":   "locals {\n a = \"%{ for x in range(1000) }%{ for y in range(1000) }%{ for z in range(1000) }xxxxxxxxxxxxxxxx%{ endfor }%{ endfor }%{ endfor }\"\n}\n",
+		"hosts":                  "locals {\n m = { for p in setproduct(range(300), range(300)) : \"h${p[0]}-${p[1]}\" => 1 }\n}\n" + fmt.Sprintf(host, "local.m"),
+		"a default":              "variable \"x\" {\n default = [for x in range(1000) : [for y in range(1000) : [for z in range(1000) : 1]]]\n}\n",
 	}
 	for name, src := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -97,8 +113,48 @@ func TestNoBomb(t *testing.T) {
 	if r.Failed() || len(r.Site.Hosts) != 10_000 {
 		t.Fatalf("%.2000s", text(t, r))
 	}
+	// Long numbers, and all that is made of numbers, are for everybody.
+	clean(t, load(t, hclfile.Input{}, map[string]string{"site.hcl": `
+locals {
+ a = tostring(1 / 3) + tonumber("1e300") * max(1, "2") % 7
+ b = [for x in ["0", "1"] : ["a", "b"][x]]
+ c = { "12e45678" = 1 }["12e45678"]
+ d = format("%s %5.1f", "12e45678", "1e3")
+ e = jsondecode("{\"hash\": \"12e45678\", \"n\": 1.5e3}").hash
+ f = -pow("2", "10") > 3 && upper("12e45678") != ""
+}
+`}))
 	// What looks like such a number in a text or a name is none.
 	clean(t, load(t, hclfile.Input{}, map[string]string{"site.hcl": "locals {\n a = \"4e91234\" # 1e99999\n b1e9999 = 1e3\n}\n"}))
+}
+
+// The same numbers from outside.
+func TestBombsInValues(t *testing.T) {
+	many := strings.Repeat("9", 8<<20)
+	for _, typ := range []string{"number", "string", "list(number)", "any"} {
+		src := "variable \"x\" {\n type = " + typ + "\n sensitive = true\n}\n"
+		for name, in := range map[string]hclfile.Input{
+			"argument":    {Vars: []string{"x=1e-300000000"}},
+			"list":        {Vars: []string{"x=[1e-300000000]"}},
+			"product":     {Vars: []string{"x=[\"1e300000000\" * 1]"}},
+			"environment": {Environ: []string{"LVSFLEET_VAR_x=" + many[:100_000]}},
+			"file":        {VarFiles: []string{"x.vars"}},
+			"quotient":    {VarFiles: []string{"y.vars"}},
+			"JSON":        {VarFiles: []string{"x.json"}},
+			"digits":      {VarFiles: []string{"y.json"}},
+			"text":        {VarFiles: []string{"z.json"}},
+		} {
+			// As text some of them are fine.
+			fine := name == "argument" || name == "list" || name == "product" || name == "environment" || name == "text"
+			r := load(t, in, map[string]string{
+				"site.hcl": src, "x.vars": "x = 1e300000000\n", "y.vars": "x = 1 / \"1e300000000\"\n",
+				"x.json": `{"x": 1e-300000000}`, "y.json": `{"x": [` + many + `]}`, "z.json": `{"x": ["1e-300000000"]}`,
+			})
+			if all := text(t, r); !r.Failed() && !(fine && typ != "number" && typ != "list(number)") {
+				t.Errorf("%s for a %s passes:\n%.500s", name, typ, all)
+			}
+		}
+	}
 }
 
 // 100,000 mistakes are not 700,000 lines, and errors come before warnings.

@@ -37,7 +37,7 @@ func functions() map[string]function.Function {
 
 		// kinds and encodings
 		"can": tryfunc.CanFunc, "try": tryfunc.TryFunc,
-		"csvdecode": stdlib.CSVDecodeFunc, "jsondecode": stdlib.JSONDecodeFunc, "jsonencode": bounded(stdlib.JSONEncodeFunc, nil),
+		"csvdecode": stdlib.CSVDecodeFunc, "jsondecode": decoded(stdlib.JSONDecodeFunc), "jsonencode": bounded(stdlib.JSONEncodeFunc, nil),
 		"tobool":   stdlib.MakeToFunc(cty.Bool),
 		"tolist":   unified(stdlib.MakeToFunc(cty.List(cty.DynamicPseudoType)), nil),
 		"tomap":    bounded(stdlib.MakeToFunc(cty.Map(cty.DynamicPseudoType)), nil),

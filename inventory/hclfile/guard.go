@@ -22,14 +22,14 @@ const (
 // straight, and templates in host labels, which it keeps, are masked, since
 // the language knows none there. ok is false where the parser must not see it.
 func (l *loader) guard(path string, src []byte) (masked []byte, ok bool) {
-	long := longExponent(src) >= 0
-	if !long && shallow(src) {
+	many := longNumber(src)
+	if !many && shallow(src) {
 		return src, true
 	}
 	tokens, _ := hclsyntax.LexConfig(src, path, hcl.InitialPos)
 	for _, t := range tokens {
-		if long && t.Type == hclsyntax.TokenNumberLit && longExponent(t.Bytes) >= 0 {
-			l.code(inventory.CodeSize, t.Range, "A number has an exponent of at most three digits.")
+		if many && (t.Type == hclsyntax.TokenNumberLit && longNumber(t.Bytes) || t.Type == hclsyntax.TokenQuotedLit && long(string(t.Bytes))) {
+			l.code(inventory.CodeSize, t.Range, "%s", tooManyDigits)
 			return nil, false
 		}
 	}
@@ -73,8 +73,12 @@ func (l *loader) guard(path string, src []byte) (masked []byte, ok bool) {
 	return masked, true
 }
 
+// longNumber says whether there may be a number that the parser is not to see:
+// it works each out, also those in quotes that are an index.
+func longNumber(src []byte) bool { return longExponent(src) >= 0 || manyDigits(src) >= 0 }
+
 // longExponent finds where a number may have an exponent of four digits or
-// more, -1 if nowhere: the parser works such a number out.
+// more, -1 if nowhere.
 func longExponent(src []byte) int {
 	for i := 1; i+4 < len(src); i++ {
 		if c := src[i]; c != 'e' && c != 'E' || src[i-1] < '0' || src[i-1] > '9' {

@@ -123,6 +123,8 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("host \"a${each.key}\" {\n for_each = toset([\"1\"])\n os = “linux”\n}\n"))
 	f.Add([]byte("locals {\n a = local.b\n b = local[\"a\"]\n}\nvariable \"v\" { sensitive = true }\n"))
 	f.Add([]byte("tunnel \"t\" {\n end \"x\" { inside = \"::1\" }\n}\ndrift { every = \"9d\" }\nrollout { batch = [1, \"5%\"] }\n"))
+	f.Add([]byte("locals {\n a = \"${\"1e-300000000\" * 2}\"\n b = [1][\"1e9999\"] + tonumber(\"1e99999999\") % 3\n}\nssh { port = \"1e-300000000\" }\n"))
+	f.Add([]byte("locals {\n a = format(\"%[1]d %s\", \"1e300000000\")\n b = jsondecode(\"[1e99999999]\")[0]\n c = max([\"1e9999\"]...)\n}\n"))
 	dir := f.TempDir()
 	path := dir + "/site.hcl"
 	f.Fuzz(func(t *testing.T, src []byte) {
@@ -156,6 +158,7 @@ func FuzzValues(f *testing.F) {
 	f.Add("a=1", "a = [1]\n", `{"b": {"c": [1, null, "x"]}}`)
 	f.Add("b={ c = [] }", "", `{}`)
 	f.Add("c", "b = {\n c = \"${1}\"\n}\n", `[]`)
+	f.Add("a=1e-300000000", "a = 1 / \"1e300000000\"\n", "{\"d\": 1e300000000}")
 	f.Add("d=${", "d = “x”\n", "{\"a\":1}{\"a\":2}")
 	dir := f.TempDir()
 	site, vars, js := dir+"/site.hcl", dir+"/values", dir+"/values.json"

@@ -38,7 +38,9 @@ func (s secrets) add(v cty.Value) {
 				}
 			}
 		case cty.Number:
-			s[v.AsBigFloat().Text('f', -1)] = struct{}{}
+			if !endless(v) { // which nobody shows
+				s[v.AsBigFloat().Text('f', -1)] = struct{}{}
+			}
 		}
 		return true, nil
 	})

@@ -100,6 +100,13 @@ func (l *loader) convert(v *variable, val cty.Value, at hcl.Range, from string) 
 	if v.sensitive {
 		l.secrets.add(val)
 	}
+	if !l.fits(val, at) {
+		return cty.DynamicVal
+	}
+	if v.typ != cty.String && v.typ != cty.DynamicPseudoType && longIn(val) {
+		l.code(inventory.CodeSize, at, "%s", tooManyDigits)
+		return cty.DynamicVal
+	}
 	if v.defaults != nil && !val.IsNull() {
 		val = v.defaults.Apply(val)
 	}
@@ -206,6 +213,9 @@ func (l *loader) literal(v *variable, g given, at hcl.Range) (cty.Value, bool) {
 		return cty.NilVal, false
 	}
 	src := []byte(g.text)
+	if longNumber(src) {
+		return bad(tooManyDigits)
+	}
 	tokens, _ := hclsyntax.LexExpression(src, g.from, hcl.InitialPos)
 	if _, why := tooDeep(tokens); why != "" {
 		return bad(why)
@@ -213,6 +223,9 @@ func (l *loader) literal(v *variable, g given, at hcl.Range) (cty.Value, bool) {
 	expr, diags := hclsyntax.ParseExpression(src, g.from, hcl.InitialPos)
 	if diags.HasErrors() {
 		return bad(diags[0].Detail)
+	}
+	if node, ok := expr.(hclsyntax.Node); ok {
+		l.budget.watch(node)
 	}
 	val, diags := expr.Value(nil)
 	if diags.HasErrors() {
@@ -251,6 +264,9 @@ func (l *loader) readVarFile(path string) map[string]given {
 	if file == nil {
 		return nil
 	}
+	if body, ok := file.Body.(*hclsyntax.Body); ok {
+		l.budget.watch(body)
+	}
 	attrs, diags := file.Body.JustAttributes()
 	l.syntax(diags)
 	out := map[string]given{}
@@ -276,6 +292,9 @@ func (l *loader) varJSON(path string, src []byte) map[string]given {
 	fail := func(offset int64, why string) map[string]given {
 		l.code(inventory.CodeType, at(offset), "%s is not a JSON object of values: %s.", path, why)
 		return nil
+	}
+	if i := manyDigits(src); i >= 0 {
+		return fail(int64(i), tooManyDigits)
 	}
 	d := json.NewDecoder(bytes.NewReader(src))
 	depth := 0
