@@ -37,7 +37,7 @@ const (
 
 // A Site is one inventory, with every default filled in.
 type Site struct {
-	Name     string // of the file without its ending, or of the folder
+	Name     string // of the file without its ending, or of the folder; of a site.hcl, its folder
 	Roles    []Role
 	Hosts    []*Host // by name
 	Services []*VirtualService

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/unit"
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/inventory/hclfile"
 )
 
 // printUnit prints what has a supervisor run the very command line that it was
@@ -31,7 +32,7 @@ func printUnit(g *globals, path string, flags driftFlags, given *pflag.FlagSet) 
 	if _, err := driftSettings(g, site, flags, given.Changed); err != nil {
 		return err
 	}
-	w := unit.Watcher{Site: siteName(path), Argv: argv, Once: flags.once, Free: mayNeedMore(site)}
+	w := unit.Watcher{Site: hclfile.SiteName(path), Argv: argv, Once: flags.once, Free: mayNeedMore(site)}
 	if u, err := user.Current(); err == nil {
 		w.User, w.Home = u.Username, u.HomeDir
 	}

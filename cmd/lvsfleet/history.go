@@ -19,6 +19,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift/history"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
+	"github.com/lvsfleet/lvsfleet/inventory/hclfile"
 )
 
 type historyFlags struct {
@@ -91,7 +92,7 @@ func (g *globals) stateDir(path string) (string, error) {
 	case g.lab != "":
 		return filepath.Join(g.lab, "state"), nil
 	}
-	return state.Dir(siteName(path), os.Getenv)
+	return state.Dir(hclfile.SiteName(path), os.Getenv)
 }
 
 // age reads a length of time, with d for days beside Go's units.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -89,20 +88,6 @@ func sitePath(args []string) string {
 		return args[0]
 	}
 	return "site.hcl"
-}
-
-// siteName names a site after its file or folder.
-func siteName(path string) string {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		abs = path
-	}
-	name := strings.TrimSuffix(filepath.Base(abs), ".hcl")
-	if name == "site" {
-		// Most sites are a site.hcl in a folder of their own.
-		name = filepath.Base(filepath.Dir(abs))
-	}
-	return name
 }
 
 // color says whether output to w may be coloured.

@@ -42,7 +42,7 @@ func TestExamplesAreClean(t *testing.T) {
 			if d := cmp.Diff(clean(t, file).Hosts, site.Hosts, netip()...); d != "" {
 				t.Errorf("read as a file and as a folder:\n%s", d)
 			}
-			if site.Name != name || file.Site.Name != "site" {
+			if site.Name != name || file.Site.Name != name {
 				t.Errorf("names %q and %q", site.Name, file.Site.Name)
 			}
 		})
@@ -383,5 +383,27 @@ host "h${each.key}" {
 	}
 	if got := text(t, r); strings.Count(got, "Error:") != 5 || !strings.Contains(got, "And 95 more of these at site.hcl line 28.") {
 		t.Error(got)
+	}
+}
+
+func TestSiteName(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for path, want := range map[string]string{
+		"/etc/lvs/web/site.hcl": "web", "/etc/lvs/web": "web", "/etc/lvs/web/": "web", "/etc/lvs/web.hcl": "web",
+		"/etc/lvs/site": "site", "/etc/lvs/site/site.hcl": "site", "web.v2/site.hcl": "web.v2", "web/../db/site.hcl": "db",
+	} {
+		if got := hclfile.SiteName(path); got != want {
+			t.Errorf("%s is called %q, not %q", path, got, want)
+		}
+	}
+	r := load(t, hclfile.Input{}, map[string]string{"site.hcl": small + service})
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{".", "site.hcl"} {
+		if r = hclfile.Load(path, hclfile.Input{}); r.Site == nil || r.Site.Name != filepath.Base(wd) {
+			t.Errorf("%s: %+v", path, r.Site)
+		}
 	}
 }

@@ -64,7 +64,7 @@ func (l *loader) load(path string, in Input) *inventory.Site {
 	d.sort(blocks)
 	l.evaluate(d.variables, d.locals, in)
 	site := d.site()
-	site.Name = siteName(path)
+	site.Name = SiteName(path)
 	if l.broken {
 		// What is left of a broken file says too little to be judged.
 		l.keepUnsupported(parsed)
@@ -92,9 +92,14 @@ func (l *loader) keepUnsupported(from int) {
 	})...)
 }
 
-func siteName(path string) string {
+// SiteName names the site at path: after its file or folder, and after the
+// folder of a file that is called site.hcl, as most are.
+func SiteName(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
+	}
+	if filepath.Base(path) == "site.hcl" {
+		path = filepath.Dir(path)
 	}
 	return strings.TrimSuffix(filepath.Base(path), ".hcl")
 }
