@@ -13,6 +13,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/linux"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -93,7 +94,45 @@ func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[strin
 		gone[s.ID()] = true
 	}
 	p.Boot = slices.Concat(boot, p.Boot, folders)
+	for i, s := range p.Boot {
+		f, ok := s.(*step.FileStep)
+		if !ok {
+			continue
+		}
+		for _, was := range l.Files {
+			if (was.Step == f.ID() || was.Path == f.Path) && was.Wrote != nil && linux.Silences(was.Wrote.Data) {
+				p.Boot[i] = silence{f, was, l}
+			}
+		}
+	}
 	return p, gone
+}
+
+// A silence is a file of kernel settings that keeps virtual addresses from being
+// answered for. Like the live ones, they stay while somebody else's address
+// needs them.
+type silence struct {
+	*step.FileStep
+	was File
+	l   Ledger
+}
+
+// Check looks who is left at the next boot, but for what is lvsfleet's.
+func (s silence) Check(ctx context.Context, h host.Host) (step.Change, error) {
+	who, err := linux.QuietAtBoot(ctx, Bare{Host: h, Ledger: s.l})
+	if err != nil {
+		return step.Change{}, err
+	}
+	if who == "" {
+		return s.FileStep.Check(ctx, h)
+	}
+	kept := *s.FileStep
+	kept.Edits = append(slices.Clone(kept.Edits), linux.KeepSilence(s.was.Wrote.Data))
+	c, err := kept.Check(ctx, h)
+	if err == nil {
+		c.Notes = append(c.Notes, fmt.Sprintf("%s: what it silences stays, the address in %s needs it", s.Path, who))
+	}
+	return c, err
 }
 
 // Yield gives the plan that takes the addresses away, live alone, and names its

@@ -1,15 +1,18 @@
 package linux
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/agent/lab/labtest"
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 )
@@ -236,6 +239,78 @@ func TestAServiceThatWasTakenOverIsGivenBack(t *testing.T) {
 					return m
 				},
 			}.GivesBack(t)
+		})
+	}
+}
+
+// Somebody else's address needs the silence too, in force and at the next boot:
+// it goes when that has gone.
+func TestSilenceStaysForSomebodyElse(t *testing.T) {
+	d := inventory.Desired{Host: "rs160", OS: inventory.Linux, Address: "192.168.0.160", Interfaces: eth0("192.168.0.160/24"), Whole: true}
+	dr := d
+	dr.VIPs = []inventory.VIP{{Addr: addr("192.168.0.200"), Method: inventory.DR, Device: "eth0", OnLAN: true, Peer: addr("192.0.0.8")}}
+	dr.Gateways = []netip.Addr{addr("192.168.0.252")}
+	less := dr
+	less.VIPs = nil
+	become := func(t *testing.T, m *sim.Machine, run string, want inventory.Desired) agent.Report {
+		t.Helper()
+		e := &agent.Engine{Host: m.NewSession(), Plan: providers.Plan}
+		r, err := e.Begin(t.Context(), agent.Transaction{Run: run, Desired: want}, nil)
+		if err == nil && agent.Differs(r) {
+			err = errors.Join(e.Apply(t.Context(), nil), e.Finish(t.Context(), run, true, nil))
+		}
+		if err = errors.Join(err, e.Close()); err != nil {
+			t.Fatalf("%s: %v", run, err)
+		}
+		return r
+	}
+	const file = "/etc/sysconfig/network-scripts/ifcfg-lo:9"
+	silent := func(m *sim.Machine) (n int) {
+		m.Locked(func() {
+			for _, key := range []string{"all.arp_ignore", "all.arp_announce", "eth0.arp_ignore", "eth0.arp_announce"} {
+				if v := m.Net.Sysctls["net.ipv4.conf."+key]; v == "1" && strings.HasSuffix(key, "ignore") || v == "2" {
+					n++
+				}
+			}
+		})
+		return n
+	}
+	for era := range releases {
+		for name, after := range map[string]inventory.Desired{"removed": dr.Removed(), "its VIP gone": less} {
+			t.Run(era+" "+name, func(t *testing.T) {
+				m := machine(era, "192.168.0.160/24")
+				become(t, m, "r1", dr)
+				m.Locked(func() {
+					m.FS.Put(file, 0o644, "DEVICE=lo:9\nIPADDR=192.168.0.222\nNETMASK=255.255.255.255\nONPARENT=yes\n")
+				})
+				m.Reboot()
+				r := become(t, m, "r2", after)
+				if !slices.ContainsFunc(r.Items, func(i agent.Item) bool {
+					return i.Layer == agent.Boot && slices.ContainsFunc(i.Change.Notes, func(n string) bool { return strings.Contains(n, "ifcfg-lo:9") })
+				}) {
+					t.Errorf("nobody is told why it stays: %+v", r.Items)
+				}
+				if n := silent(m); n != 4 {
+					t.Errorf("%d of 4 settings are in force", n)
+				}
+				m.Reboot()
+				if n := silent(m); n != 4 {
+					t.Errorf("%d of 4 settings come back at boot", n)
+				}
+				if r := become(t, m, "r3", after); agent.Differs(r) {
+					t.Errorf("there was more to do: %+v", r.Items)
+				}
+			})
+		}
+		t.Run(era+" nobody's", func(t *testing.T) {
+			m := machine(era, "192.168.0.160/24")
+			become(t, m, "r1", dr)
+			m.Locked(func() { m.FS.Put(file, 0o644, "DEVICE=lo:9\nIPADDR=127.0.0.9\nNETMASK=255.255.255.255\n") })
+			become(t, m, "r2", less)
+			m.Reboot()
+			if n := silent(m); n != 0 {
+				t.Errorf("%d of 4 settings come back at boot for nobody", n)
+			}
 		})
 	}
 }
