@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/lvsfleet/lvsfleet/agent/journal"
+	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 )
 
@@ -16,9 +18,10 @@ import (
 // itself. Every Session is one; it is apart since few callers need it.
 type Cleaner interface {
 	// Clean removes the state folder, with the agent and the ledger in it,
-	// and what is in host.RunDir; with keepHistory the history stays. What
-	// lvsfleet has made of the host is given back before, or stays for good.
-	// It refuses while an interrupted run is unsettled. The session is of no
+	// and what is in host.RunDir; with keepHistory the history stays. It
+	// refuses while an interrupted run is unsettled, and while there is
+	// something to give back of what lvsfleet has made of the host: what a
+	// removal has left, somebody else needing it, stays for good. The session is of no
 	// more use after it but to be closed.
 	Clean(ctx context.Context, keepHistory bool) error
 }
@@ -58,6 +61,9 @@ func (e *Engine) Clean(ctx context.Context, keepHistory bool) error {
 	if len(runs) > 0 {
 		return fmt.Errorf("clean: run %s is unsettled", runs[0])
 	}
+	if err := e.givenBack(ctx); err != nil {
+		return err
+	}
 	if err := e.removeState(ctx, store, keepHistory); err != nil {
 		return err
 	}
@@ -75,6 +81,24 @@ func (e *Engine) Clean(ctx context.Context, keepHistory bool) error {
 	}
 	e.giveBack()
 	return e.removeRunDir(ctx)
+}
+
+// givenBack names, in its error, what a removal would still do.
+func (e *Engine) givenBack(ctx context.Context) error {
+	r, _, err := e.check(ctx, inventory.Desired{OS: inventory.OS(e.id.OS)}.Removed(), Live, Boot)
+	if err != nil {
+		return fmt.Errorf("clean: look for what is to be given back: %w", err)
+	}
+	var left []string
+	for _, i := range r.Items {
+		if !i.Change.Holds() {
+			left = append(left, i.Step)
+		}
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("clean: not given back yet: %s", strings.Join(left, ", "))
+	}
+	return nil
 }
 
 // removeState removes the state folder.

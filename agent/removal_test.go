@@ -190,3 +190,38 @@ func TestARemovalIsUndone(t *testing.T) {
 		t.Errorf("ledger: %s, was %s", now, book)
 	}
 }
+
+// What the host remembers is not taken away while it is the only way back.
+func TestCleanWantsAllGivenBack(t *testing.T) {
+	m := newMachine()
+	m.Commands["rm"] = func(m *sim.Machine, c *sim.Call) int {
+		for _, p := range []string{"ledger.json", "history"} {
+			m.FS.RemoveAll(c.Argv[len(c.Argv)-1] + "/" + p)
+		}
+		return 0
+	}
+	become(t, m, "r1", wish(true, false))
+	clean := func() error {
+		e := &agent.Engine{Host: m.NewSession(), Plan: planFor}
+		return errors.Join(e.Clean(t.Context(), false), e.Close())
+	}
+	book := ledgerOf(m)
+	err := clean()
+	for _, want := range []string{"not given back yet", "sysctl:a", "file:/etc/one.conf", "link:/etc/rc.d/S10new"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, without %q", err, want)
+		}
+	}
+	if now := ledgerOf(m); now != book || book == "" {
+		t.Errorf("the ledger: %q, was %q", now, book)
+	}
+	// What somebody has changed since is not in the way.
+	m.Locked(func() { m.Net.Sysctls["a"] = "7" })
+	become(t, m, "r2", wish(true, false).Removed())
+	if err := clean(); err != nil {
+		t.Error(err)
+	}
+	if ledgerOf(m) != "" || len(openRuns(m)) > 0 {
+		t.Error("something is left")
+	}
+}
