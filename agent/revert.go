@@ -13,6 +13,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 	"github.com/lvsfleet/lvsfleet/providers/ledger"
+	"github.com/lvsfleet/lvsfleet/providers/linux"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -164,7 +165,7 @@ func (e *Engine) planBack(ctx context.Context, h host.Host, tx Transaction) (ste
 			}
 		}
 	}
-	plan := step.Plan{Live: step.Reversals(live), Boot: step.Reversals(boot)}
+	plan := step.Plan{Live: linux.Back(live), Boot: step.Reversals(boot)}
 	for i, s := range plan.Boot {
 		if s.ID() == rules && len(back.Hold) > 0 {
 			plan.Boot[i] = withoutHeld{s, back.Hold}

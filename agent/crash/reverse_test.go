@@ -286,3 +286,53 @@ func TestARemovalIsTakenBackAfterABoot(t *testing.T) {
 		})
 	}
 }
+
+// What somebody has set since, and a way back resets, comes again where the way
+// back is itself undone.
+func TestTheUndoOfAWayBackKnowsWhatSomebodyChanged(t *testing.T) {
+	for _, s := range eras(t) {
+		if s.host.OS != inventory.Linux || s.want.IPForward4 == nil {
+			continue
+		}
+		for _, how := range []string{"engine", "undo.sh", "removal"} {
+			t.Run(s.String()+" "+s.host.Release+" "+how, func(t *testing.T) {
+				m, e, _ := begun(t, s)
+				if err := errors.Join(e.Finish(t.Context(), "r1", true, nil), e.Close()); err != nil {
+					t.Fatal(err)
+				}
+				for _, kv := range []string{"eth0.forwarding=0", "all.accept_redirects=1"} {
+					if out, status := person(t, m, "sysctl", "-w", "net.ipv4.conf."+kv); status != 0 {
+						t.Fatal(out)
+					}
+				}
+				before := look(m)
+				tx := agent.Transaction{Run: "r2", Who: "op", Desired: s.want, Undoes: "r1", Reverts: &agent.Reverts{}}
+				if how == "removal" {
+					tx = s.removed().transaction("r2")
+				}
+				h := m.NewSession()
+				e = &agent.Engine{Host: h, Plan: providers.Plan}
+				if _, err := e.Begin(t.Context(), tx, nil); err != nil {
+					t.Fatal(err)
+				}
+				if err := e.Apply(t.Context(), nil); err != nil {
+					t.Fatal(err)
+				}
+				if look(m).Live == before.Live {
+					t.Fatal("nothing was taken back")
+				}
+				if how == "undo.sh" {
+					h.End()
+					if out, status := person(t, m, "/bin/sh", path.Join(stateDir(s), "journal", "r2", journal.UndoScript)); status != 0 || out != "" {
+						t.Errorf("undo.sh: %d %s", status, out)
+					}
+				} else if err := e.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(before, look(m)); diff != "" {
+					t.Error(diff)
+				}
+			})
+		}
+	}
+}

@@ -52,7 +52,7 @@ func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[strin
 		}
 		*to = append(*to, s.made()...)
 	}
-	back := step.Reversals(slices.Concat(forwarding, waiting, made))
+	back := linux.Back(slices.Concat(forwarding, waiting, made))
 	n := len(step.Reversals(made))
 	first, last := back[:n:n], back[n:]
 	if len(l.IPVS) > 0 && !has(p.Live, director.TableStep) {
