@@ -46,6 +46,9 @@ func (r *run) retire(ctx context.Context) {
 		slices.SortFunc(lonely[d], byPlace)
 		r.fail(d, Failed, outage("", lonely[d]))
 	}
+	if r.back != "" && r.stopped(ctx) == nil {
+		r.handBack(ctx)
+	}
 	if r.stopped(ctx) == nil {
 		r.stage(ctx, inventory.Retire, func(m *member) bool {
 			return m.director() && (m.want.Retires() || m.report.Removes || m.back != "" && m.changes())

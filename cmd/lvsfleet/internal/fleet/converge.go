@@ -190,6 +190,10 @@ type run struct {
 	dropped []*entry          // what was deleted before its real server changed
 
 	yielding map[string][]netip.Addr // VIPs that a director gives up for another one
+	// handed are the directors that hand back VIPs that others had before the
+	// run that is taken back, handing that they do so now.
+	handed  map[string]bool
+	handing bool
 
 	at  map[string]inventory.Stage // the stage that a host was in last
 	cut map[string]int             // connections that outlived their drain, by real server

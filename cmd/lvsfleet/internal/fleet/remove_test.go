@@ -188,6 +188,7 @@ func TestAVIPMovesToAnotherDirectorInTheLab(t *testing.T) {
 	}
 	l := startLab(t, site("director"))
 	l.converge(site("director"))
+	before := l.views(site("director"))
 	l.goes = "192.168.0.200" // from this director's table
 	_, out := l.run(site("second"))
 	for _, r := range out.Results {
@@ -209,5 +210,11 @@ func TestAVIPMovesToAnotherDirectorInTheLab(t *testing.T) {
 		if h.Err != nil || h.Differs() {
 			t.Errorf("afterwards %s differs: %v\n%v", h.Host, h.Err, h.Report.Items)
 		}
+	}
+	// And back, at the first attempt.
+	l.leaves = map[ipvs.Key]bool{{Protocol: "tcp", Addr: netip.MustParseAddr("192.168.0.200"), Port: 80}: true}
+	l.rollback(site("second"), out, before)
+	if !l.happened("retire do lb2 address:192.168.0.200", "retire do lb address:192.168.0.200") {
+		t.Errorf("on the way back: %q", l.events)
 	}
 }

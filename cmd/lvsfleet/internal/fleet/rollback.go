@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
@@ -120,9 +121,14 @@ func (r *run) reverts(ctx context.Context, m *member, s inventory.Stage) (*agent
 	case inventory.Prepare:
 		return &agent.Reverts{Part: agent.Machine, Stages: []inventory.Stage{inventory.Retire}}, nil
 	case inventory.Retire:
-		return &agent.Reverts{Stages: []inventory.Stage{
-			inventory.Whole, inventory.Prepare, inventory.Withdraw, inventory.Change, inventory.Admit,
-		}}, nil
+		if r.handing {
+			return &agent.Reverts{Part: agent.Machine, Stages: []inventory.Stage{inventory.Admit}}, nil
+		}
+		stages := []inventory.Stage{inventory.Whole, inventory.Prepare, inventory.Withdraw, inventory.Change}
+		if !r.handed[m.host.Name] {
+			stages = append(stages, inventory.Admit)
+		}
+		return &agent.Reverts{Stages: stages}, nil
 	case inventory.Whole, inventory.Withdraw, inventory.Change, inventory.Admit:
 	}
 	if m.reads {
@@ -235,6 +241,28 @@ func (r *run) lastToLeave(pending []*member) {
 		return 0
 	}
 	slices.SortStableFunc(pending, func(a, b *member) int { return leaves(a) - leaves(b) })
+}
+
+// handBack has directors give up, of what the run had them admit, the VIPs that
+// others are about to take again: two must never answer for one.
+func (r *run) handBack(ctx context.Context) {
+	moves := func(m *member, i agent.Item, comes bool) bool {
+		return m.director() && m.err == nil && i.Layer == agent.Live && strings.HasPrefix(i.Step, "address:") &&
+			!i.Change.Holds() && (i.Change.Want != "") == comes
+	}
+	taken := map[string]bool{} // by step
+	for _, m := range r.members {
+		for _, i := range m.report.Items {
+			taken[i.Step] = taken[i.Step] || moves(m, i, true)
+		}
+	}
+	r.handed = map[string]bool{}
+	for _, m := range r.members {
+		r.handed[m.host.Name] = slices.ContainsFunc(m.report.Items, func(i agent.Item) bool { return taken[i.Step] && moves(m, i, false) })
+	}
+	r.handing = true
+	r.stage(ctx, inventory.Retire, func(m *member) bool { return r.handed[m.host.Name] }, nil)
+	r.handing = false
 }
 
 // errLeft is why a director is not taken back whole.
