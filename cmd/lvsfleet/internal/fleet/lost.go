@@ -20,12 +20,12 @@ const (
 )
 
 // again finishes, over a new login, the transaction of a host that was lost.
-// It waits for as long as the host may take to undo by itself: its guard's
-// time-out, and half of that again. The error is what the host said last, or
-// that it could not be asked. Cancelling ctx ends the waiting.
+// It waits for as long as the host may take to undo by itself. The error is what
+// the host said last, or that it could not be asked. Cancelling ctx ends the
+// waiting.
 func (r *run) again(ctx context.Context, m *member, s inventory.Stage, commit bool) error {
 	clock := r.clock()
-	for end, tries := clock.Now().Add(r.confirm(m)*3/2), 0; ; {
+	for end, tries := r.wholeBy(m), 0; ; {
 		session, err := r.Dial(ctx, m.host)
 		if err == nil {
 			err = session.Finish(context.WithoutCancel(ctx), r.Run, commit, r.progress(m.host.Name, s))
@@ -41,6 +41,25 @@ func (r *run) again(ctx context.Context, m *member, s inventory.Stage, commit bo
 			return fmt.Errorf("%w: %w", host.ErrLost, err)
 		}
 	}
+}
+
+// wholeBy is when a host that is lost now has undone by itself, or is up again
+// after a power cut: a guard's time-out from now, and half of that again. The
+// guard of a director that lends waits longer, but from the last word that it was
+// given on, which was before it was lost.
+func (r *run) wholeBy(m *member) time.Time {
+	now, usual := r.clock().Now(), r.usual()
+	r.mu.Lock()
+	word := r.renewed[m.host.Name]
+	r.mu.Unlock()
+	if word.IsZero() {
+		word = now // it has just begun
+	}
+	end, lent := now.Add(usual*3/2), word.Add(r.confirm(m)+usual/2)
+	if lent.After(end) {
+		end = lent
+	}
+	return end
 }
 
 // undone says whether a host which was lost in an undo has undone all the

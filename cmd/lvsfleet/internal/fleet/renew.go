@@ -11,12 +11,17 @@ import (
 // that it was lent for are whole again by themselves.
 const loanFactor = 3
 
+// usual is how long a guard waits that watches over no loan.
+func (r *run) usual() time.Duration {
+	if t := time.Duration(r.Site.Rollout.ConfirmTimeout) * time.Second; t > 0 {
+		return t
+	}
+	return agent.DefaultConfirmTimeout
+}
+
 // confirm is how long the guard of m waits.
 func (r *run) confirm(m *member) time.Duration {
-	t := time.Duration(r.Site.Rollout.ConfirmTimeout) * time.Second
-	if t == 0 {
-		t = agent.DefaultConfirmTimeout
-	}
+	t := r.usual()
 	// Where the run may take itself back, a director lends over the guard that
 	// it has from the beginning.
 	if m.director() && (m.lends || r.Site.Rollout.OnFailure == "fleet") {
