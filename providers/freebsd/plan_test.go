@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
 	"github.com/lvsfleet/lvsfleet/providers/step"
+	"github.com/lvsfleet/lvsfleet/providers/step/steptest"
 )
 
 var update = flag.Bool("update", false, "write the goldens anew")
@@ -159,27 +159,8 @@ func TestPlan(t *testing.T) {
 				t.Fatalf("no site %q", site)
 			}
 			got := runCase(t, d, release, dev, a)
-			golden(t, path, a, got)
+			steptest.Golden(t, *update, strings.TrimSuffix(path, ".txtar")+".golden", got)
 		})
-	}
-}
-
-func golden(t *testing.T, path string, a *txtar.Archive, got string) {
-	t.Helper()
-	i := slices.IndexFunc(a.Files, func(f txtar.File) bool { return f.Name == "want" })
-	if *update {
-		a.Files = slices.DeleteFunc(a.Files, func(f txtar.File) bool { return f.Name == "want" })
-		a.Files = append(a.Files, txtar.File{Name: "want", Data: []byte(got)})
-		if err := os.WriteFile(path, txtar.Format(a), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if i < 0 {
-		t.Fatalf("no golden; got:\n%s", got)
-	}
-	if diff := cmp.Diff(string(a.Files[i].Data), got); diff != "" {
-		t.Error(diff)
 	}
 }
 
@@ -187,7 +168,6 @@ func runCase(t *testing.T, d inventory.Desired, release, dev string, a *txtar.Ar
 	ctx := context.Background()
 	m := newMachine(t, release, dev, a)
 	before := m.dump()
-	var out strings.Builder
 	plan, err := m.plan(d)
 	var refusal *step.Refusal
 	if errors.As(err, &refusal) {
@@ -196,60 +176,30 @@ func runCase(t *testing.T, d inventory.Desired, release, dev string, a *txtar.Ar
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range plan.Notes {
-		fmt.Fprintf(&out, "note: %s\n", n)
+	s := steptest.Show(t, host.NewCache(m), plan)
+	if s.Failed {
+		if !strings.Contains(s.Text, ": refused: ") {
+			t.Error("a check failed")
+		}
+		return s.Text
 	}
 	var do, undo []step.Op
-	h := host.NewCache(m)
-	layer := func(name string, steps []step.Step) {
-		for _, s := range steps {
-			c, err := s.Check(ctx, h)
-			if errors.As(err, &refusal) {
-				fmt.Fprintf(&out, "%s: %s\n", s.ID(), refusal)
-				return
-			}
-			if err != nil {
-				t.Fatalf("%s: %v", s.ID(), err)
-			}
-			if c.Holds() {
-				continue
-			}
-			if c.Diff == "" || len(c.Undo) == 0 {
-				t.Errorf("%s: a change without diff or undo", s.ID())
-			}
-			do = append(do, c.Do...)
-			undo = slices.Concat(c.Undo, undo)
-			if name == "boot" {
-				fmt.Fprintf(&out, "boot %s\n%s", s.ID(), c.Diff)
-				for _, op := range c.Do {
-					if op.Kind == step.Run {
-						t.Errorf("%s: a boot step runs %v", s.ID(), op.Argv)
-					}
-				}
-				continue
-			}
-			fmt.Fprintf(&out, "live %s\n", s.ID())
-			if c.Was == c.Want {
-				t.Errorf("%s: from %q to the same", s.ID(), c.Was)
-			}
-			for _, op := range c.Do {
-				fmt.Fprintf(&out, "\tdo   %s\n", op)
-				if len(op.If) == 0 {
-					t.Errorf("%s: %s has no condition", s.ID(), op)
-				}
-			}
-			for _, op := range c.Undo {
-				fmt.Fprintf(&out, "\tundo %s\n", op)
-				if len(op.If) == 0 {
-					t.Errorf("%s: undo %s has no condition", s.ID(), op)
-				}
+	for _, c := range slices.Concat(s.Live, s.Boot) {
+		if c.Diff == "" || len(c.Undo) == 0 {
+			t.Errorf("a change without diff or undo: %v", c.Do)
+		}
+		do = append(do, c.Do...)
+		undo = slices.Concat(c.Undo, undo)
+	}
+	for _, c := range s.Live {
+		if c.Was == c.Want {
+			t.Errorf("from %q to the same: %v", c.Was, c.Do)
+		}
+		for _, op := range slices.Concat(c.Do, c.Undo) {
+			if len(op.If) == 0 {
+				t.Errorf("%s has no condition", op)
 			}
 		}
-	}
-	layer("live", plan.Live)
-	layer("boot", plan.Boot)
-	if refusal != nil {
-		return out.String()
 	}
 	run := func(h host.Host, what string, ops []step.Op) {
 		for _, op := range ops {
@@ -293,7 +243,7 @@ func runCase(t *testing.T, d inventory.Desired, release, dev string, a *txtar.Ar
 			t.Errorf("%s: %s", turn.what, diff)
 		}
 	}
-	return out.String()
+	return s.Text
 }
 
 func TestPlanIsDeterministic(t *testing.T) {

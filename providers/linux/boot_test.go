@@ -11,6 +11,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
 	"github.com/lvsfleet/lvsfleet/providers/step"
+	"github.com/lvsfleet/lvsfleet/providers/step/steptest"
 )
 
 // after gives the files that the plan writes, by path.
@@ -200,7 +201,7 @@ func TestPlainTunnel(t *testing.T) {
 		c.Runs["ip tunnel show"] = hosttest.Text("")
 		c.Files[scripts+"ifcfg-lvs0"] = hosttest.Regular("DEVICE=lvs0\nTYPE=GRE\n")
 		p := plan(t, c, el7, d)
-		golden(t, "testdata/tunnel.golden", show(t, c, p))
+		steptest.Golden(t, *update, "testdata/tunnel.golden", show(t, c, p))
 		bootHolds(t, c, p, el7, d)
 	})
 	t.Run("one with the same ends is taken", func(t *testing.T) {

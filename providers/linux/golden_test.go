@@ -1,23 +1,19 @@
 package linux
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
 	"github.com/lvsfleet/lvsfleet/providers/step"
+	"github.com/lvsfleet/lvsfleet/providers/step/steptest"
 )
 
 var update = flag.Bool("update", false, "write the goldens anew")
@@ -139,56 +135,13 @@ func wanted() map[string]inventory.Desired {
 	}
 }
 
-// show checks every step and writes what it found as text.
 func show(t *testing.T, h host.Host, p step.Plan) string {
 	t.Helper()
-	var b strings.Builder
-	for _, n := range p.Notes {
-		fmt.Fprintf(&b, "note: %s\n", n)
+	s := steptest.Show(t, h, p)
+	if s.Failed {
+		t.Fatal(s.Text)
 	}
-	part := func(title string, steps []step.Step) {
-		fmt.Fprintf(&b, "== %s\n", title)
-		for _, s := range steps {
-			c, err := s.Check(context.Background(), h)
-			if err != nil {
-				t.Fatalf("%s: %v", s.ID(), err)
-			}
-			if c.Holds() {
-				fmt.Fprintf(&b, "%s: holds\n", s.ID())
-			} else {
-				fmt.Fprintf(&b, "%s\n", s.ID())
-			}
-			for _, n := range c.Notes {
-				fmt.Fprintf(&b, "  note: %s\n", n)
-			}
-			for line := range strings.Lines(c.Diff) {
-				fmt.Fprintf(&b, "  | %s", line)
-			}
-			for _, o := range c.Do {
-				showOp(&b, "do  ", o)
-			}
-			for _, o := range c.Undo {
-				showOp(&b, "undo", o)
-			}
-		}
-	}
-	part("live", p.Live)
-	part("boot", p.Boot)
-	return b.String()
-}
-
-func showOp(b *strings.Builder, verb string, o step.Op) {
-	fmt.Fprintf(b, "  %s %s\n", verb, o)
-	if o.Unanswered != nil {
-		fmt.Fprintf(b, "         unless somebody on %s answers for %s\n", o.Unanswered.Dev, o.Unanswered.Addr)
-	}
-	for _, c := range o.If {
-		word := "if"
-		if c.Not {
-			word = "if not"
-		}
-		fmt.Fprintf(b, "         %s `%s` has %s\n", word, strings.Join(c.Argv, " "), c.Match)
-	}
+	return s.Text
 }
 
 func plan(t *testing.T, c *hosttest.Canned, release string, d inventory.Desired) step.Plan {
@@ -214,7 +167,7 @@ func TestGoldens(t *testing.T) {
 				c := canned(era.release, d.Address+"/24")
 				c.Runs["ip route get 192.168.0.170"] = hosttest.Text("192.168.0.170 dev eth0 src 192.168.0.254 uid 0 \n    cache \n")
 				p := plan(t, c, era.release, d)
-				golden(t, "testdata/"+era.name+"-"+name+".golden", show(t, c, p))
+				steptest.Golden(t, *update, "testdata/"+era.name+"-"+name+".golden", show(t, c, p))
 				bootHolds(t, c, p, era.release, d)
 			})
 		}
@@ -245,25 +198,6 @@ func bootHolds(t *testing.T, c *hosttest.Canned, p step.Plan, release string, d 
 		if !change.Holds() {
 			t.Errorf("%s, once written, is to be written again:\n%s", s.ID(), change.Diff)
 		}
-	}
-}
-
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(want, []byte(got)) {
-		t.Errorf("%s (-want +got, -update writes it):\n%s", path, cmp.Diff(string(want), got))
 	}
 }
 

@@ -4,21 +4,21 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
 	"github.com/lvsfleet/lvsfleet/providers/step"
+	"github.com/lvsfleet/lvsfleet/providers/step/steptest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -154,7 +154,7 @@ func TestPlan(t *testing.T) {
 			plan, err := look(t, s.before, s.id, d)
 			if err != nil {
 				fmt.Fprintf(&out, "%v\n", err)
-			} else if show(&out, s.before, plan) {
+			} else if show(t, &out, s.before, plan) {
 				// Once more: boot is settled by the files alone, live by what
 				// the commands print afterwards.
 				for argv, res := range s.after {
@@ -171,81 +171,30 @@ func TestPlan(t *testing.T) {
 					}
 				}
 			}
-			golden := strings.TrimSuffix(path, ".txtar") + ".golden"
-			if *update {
-				if err := os.WriteFile(golden, []byte(out.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), out.String()); diff != "" {
-				t.Errorf("plan (-want +got):\n%s", diff)
-			}
+			steptest.Golden(t, *update, strings.TrimSuffix(path, ".txtar")+".golden", out.String())
 		})
 	}
 }
 
-// show writes the plan down and does its boot part; false where a check
-// failed.
-func show(out *strings.Builder, h *hosttest.Canned, plan step.Plan) bool {
-	ctx := context.Background()
-	for _, n := range plan.Notes {
-		fmt.Fprintf(out, "note: %s\n", n)
+// show writes the plan down, does its boot part, and writes down the files that
+// it has written; false where a check failed.
+func show(t *testing.T, out *strings.Builder, h *hosttest.Canned, plan step.Plan) bool {
+	s := steptest.Show(t, h, plan)
+	out.WriteString(s.Text)
+	if s.Failed {
+		return false
 	}
-	layers := []struct {
-		name  string
-		steps []step.Step
-	}{{"live", plan.Live}, {"boot", plan.Boot}}
 	written := map[string]bool{}
-	for _, layer := range layers {
-		for _, st := range layer.steps {
-			c, err := st.Check(ctx, h)
-			if err != nil {
-				fmt.Fprintf(out, "\n== %s %s\n%v\n", layer.name, st.ID(), err)
-				return false
+	for _, c := range s.Boot {
+		for _, o := range c.Do {
+			if err := o.Do(t.Context(), h); err != nil {
+				t.Fatal(err)
 			}
-			if c.Holds() {
-				fmt.Fprintf(out, "\n== %s %s: holds\n", layer.name, st.ID())
-				continue
-			}
-			fmt.Fprintf(out, "\n== %s %s\n%s", layer.name, st.ID(), c.Diff)
-			ops(out, "do", c.Do)
-			ops(out, "undo", c.Undo)
-			if layer.name == "live" {
-				continue
-			}
-			for _, o := range c.Do {
-				if err := o.Do(ctx, h); err != nil {
-					fmt.Fprintf(out, "%v\n", err)
-					return false
-				}
-				written[o.Path] = true
-			}
+			written[o.Path] = true
 		}
 	}
-	var paths []string
-	for p := range written {
-		paths = append(paths, p)
-	}
-	sort.Strings(paths)
-	for _, p := range paths {
-		fmt.Fprintf(out, "\n== after: %s\n%s", p, h.Files[p].Data)
+	for _, p := range slices.Sorted(maps.Keys(written)) {
+		fmt.Fprintf(out, "== after: %s\n%s", p, h.Files[p].Data)
 	}
 	return true
-}
-
-func ops(out *strings.Builder, label string, list []step.Op) {
-	for _, o := range list {
-		fmt.Fprintf(out, "%-5s %s\n", label, o)
-		for _, c := range o.If {
-			verb := "shows"
-			if c.Not {
-				verb = "does not show"
-			}
-			fmt.Fprintf(out, "      if %q %s %q\n", strings.Join(c.Argv, " "), verb, c.Match)
-		}
-	}
 }
