@@ -396,13 +396,13 @@ func TestSiteName(t *testing.T) {
 			t.Errorf("%s is called %q, not %q", path, got, want)
 		}
 	}
-	r := load(t, hclfile.Input{}, map[string]string{"site.hcl": small + service})
+	clean(t, load(t, hclfile.Input{}, map[string]string{"site.hcl": small + service}))
 	wd, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{".", "site.hcl"} {
-		if r = hclfile.Load(path, hclfile.Input{}); r.Site == nil || r.Site.Name != filepath.Base(wd) {
+		if r := hclfile.Load(path, hclfile.Input{}); r.Site == nil || r.Site.Name != filepath.Base(wd) {
 			t.Errorf("%s: %+v", path, r.Site)
 		}
 	}
