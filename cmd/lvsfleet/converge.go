@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,25 +68,13 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 	if err != nil {
 		return err
 	}
-	p := newProgress(g, len(loaded.Site.Hosts))
-	f, err := g.fleet(path, loaded.Site, p.observe)
-	if err != nil {
+	rec := state.Run{Verb: "converge", Site: path, Inventory: loaded.Hash}
+	out, err := g.carryOut(ctx, loaded.Site, rec, flags.runFlags, "Change", func(f *fleet.Fleet, approve approval) (fleet.Outcome, error) {
+		return f.Converge(ctx, approve)
+	})
+	if err != nil && len(out.Results) == 0 {
 		return err
 	}
-	f.SkipUnreachable, f.AllowOutage = flags.skipUnreachable, flags.allowOutage
-	p.start()
-	start := time.Now()
-	out, err := f.Converge(ctx, func(found []fleet.Finding) (bool, error) {
-		p.stop()
-		defer p.start()
-		return approve(ctx, g, found, flags.yes, "Change")
-	})
-	p.stop()
-	if err != nil && len(out.Results) == 0 {
-		return err // no host was asked
-	}
-	printOutcome(g, out, err)
-	g.remember(state.Run{Time: start.UTC(), Verb: "converge", Site: path, Inventory: loaded.Hash}, f, out, err)
 	if terr := g.tellDeparted(path, loaded.Site); terr != nil {
 		fmt.Fprintf(g.err, "lvsfleet: %v\n", terr)
 	}
@@ -97,10 +86,39 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 	return runError(out, err)
 }
 
+// approval is fleet's.
+type approval = func(found []fleet.Finding) (asked bool, err error)
+
+// carryOut has the fleet of the site do what changes hosts: with progress, and
+// on a terminal a question before anything has changed. The outcome is told, and
+// remembered as rec, unless no host was asked.
+func (g *globals) carryOut(ctx context.Context, site *inventory.Site, rec state.Run, flags runFlags, question string,
+	do func(*fleet.Fleet, approval) (fleet.Outcome, error)) (fleet.Outcome, error) {
+	p := newProgress(g, len(site.Hosts))
+	f, err := g.fleet(rec.Site, site, p.observe)
+	if err != nil {
+		return fleet.Outcome{}, err
+	}
+	f.SkipUnreachable, f.AllowOutage = flags.skipUnreachable, flags.allowOutage
+	p.start()
+	rec.Time = time.Now().UTC()
+	out, err := do(f, func(found []fleet.Finding) (bool, error) {
+		p.stop()
+		defer p.start()
+		return approve(ctx, g, found, flags.yes, question)
+	})
+	p.stop()
+	if err == nil || len(out.Results) > 0 {
+		printOutcome(g, out, err)
+		g.remember(rec, f, out, err)
+	}
+	return out, err
+}
+
 // approve shows what will be changed, and asks where somebody is there to
 // answer.
 func approve(ctx context.Context, g *globals, found []fleet.Finding, yes bool, what string) (asked bool, err error) {
-	if yes || g.json || !isTerminal(g.in) {
+	if yes || g.json || !isTerminal(g.in) || !slices.ContainsFunc(found, fleet.Finding.Differs) {
 		return false, nil
 	}
 	pr := newPrinter(g, false)
@@ -155,6 +173,8 @@ func runError(out fleet.Outcome, err error) error {
 	switch {
 	case err == nil:
 		return outcomeError(out)
+	case len(out.Results) == 0:
+		return err // no host was asked
 	case errors.Is(err, fleet.ErrPreflight), errors.Is(err, fleet.ErrDeclined):
 		return errReported
 	}

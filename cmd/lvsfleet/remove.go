@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -81,29 +80,12 @@ func runRemove(ctx context.Context, g *globals, path string, flags removeFlags) 
 	for i := range gone {
 		site.Hosts = append(site.Hosts, &gone[i])
 	}
-	p := newProgress(g, len(site.Hosts))
-	f, err := g.fleet(path, &site, p.observe)
-	if err != nil {
-		return err
-	}
-	f.Limit, f.Removing, f.KeepHistory = limit, true, flags.keepHistory
-	f.SkipUnreachable, f.AllowOutage = flags.skipUnreachable, flags.allowOutage
-	p.start()
-	start := time.Now()
-	out, err := f.Converge(ctx, func(found []fleet.Finding) (bool, error) {
-		p.stop()
-		defer p.start()
-		if !slices.ContainsFunc(found, fleet.Finding.Differs) {
-			return false, nil // nothing but its own files
-		}
-		return approve(ctx, g, found, flags.yes, "Take lvsfleet off")
-	})
-	p.stop()
-	if err != nil && len(out.Results) == 0 {
-		return err // no host was asked
-	}
-	printOutcome(g, out, err)
-	g.remember(state.Run{Time: start.UTC(), Verb: state.Remove, Site: path, Inventory: loaded.Hash}, f, out, err)
+	rec := state.Run{Verb: state.Remove, Site: path, Inventory: loaded.Hash}
+	out, err := g.carryOut(ctx, &site, rec, flags.runFlags, "Take lvsfleet off",
+		func(f *fleet.Fleet, approve approval) (fleet.Outcome, error) {
+			f.Limit, f.Removing, f.KeepHistory = limit, true, flags.keepHistory
+			return f.Converge(ctx, approve)
+		})
 	if err != nil {
 		return runError(out, err)
 	}

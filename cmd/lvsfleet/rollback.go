@@ -73,27 +73,13 @@ func runRollback(ctx context.Context, g *globals, path string, flags rollbackFla
 			site.Hosts = append(site.Hosts, &gone[i])
 		}
 	}
-	p := newProgress(g, len(site.Hosts))
-	f, err := g.fleet(path, &site, p.observe)
-	if err != nil {
-		return err
-	}
-	f.SkipUnreachable, f.AllowOutage = flags.skipUnreachable, flags.allowOutage
 	if !g.json {
 		fmt.Fprintf(g.err, "taking back run %s of %s, %s\n", of.ID, of.Time.Local().Format(time.DateTime), printable(of.Who))
 	}
-	p.start()
-	start := time.Now()
-	out, err := f.Rollback(ctx, of.ID, of.Committed(), func(found []fleet.Finding) (bool, error) {
-		p.stop()
-		defer p.start()
-		return approve(ctx, g, found, flags.yes, "Take back what run "+of.ID+" did on")
-	})
-	p.stop()
-	if err != nil && len(out.Results) == 0 {
-		return err // no host was asked
-	}
-	printOutcome(g, out, err)
-	g.remember(state.Run{Time: start.UTC(), Verb: state.Rollback, Of: of.ID, Site: path, Inventory: loaded.Hash}, f, out, err)
+	rec := state.Run{Verb: state.Rollback, Of: of.ID, Site: path, Inventory: loaded.Hash}
+	out, err := g.carryOut(ctx, &site, rec, flags.runFlags, "Take back what run "+of.ID+" did on",
+		func(f *fleet.Fleet, approve approval) (fleet.Outcome, error) {
+			return f.Rollback(ctx, of.ID, of.Committed(), approve)
+		})
 	return runError(out, err)
 }
