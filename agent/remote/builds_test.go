@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/agent/remote"
 )
 
@@ -38,7 +39,7 @@ func TestTwoBuildsTakeTurns(t *testing.T) {
 	}
 	pushed := 0
 	for _, argv := range ran() {
-		if strings.Contains(argv, " install ") && !strings.HasPrefix(argv, "sh ") {
+		if strings.HasPrefix(argv, agent.BinaryDir("/var/lib/lvsfleet")) && strings.Contains(argv, " install ") {
 			pushed++
 		}
 	}
