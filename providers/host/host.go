@@ -78,7 +78,7 @@ type File struct {
 // An Entry is one name in a folder.
 type Entry struct {
 	Name string
-	Mode fs.FileMode // type bits; permission bits where they are known
+	Mode fs.FileMode // type bits; permission bits of folders, of others where they are known
 	Link string      // the target, of a symbolic link
 }
 

@@ -196,14 +196,17 @@ func (l *Local) ReadDir(_ context.Context, path string) ([]Entry, error) {
 	}
 	entries := make([]Entry, 0, len(list))
 	for _, d := range list {
-		info, err := d.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // gone since
+		e := Entry{Name: d.Name(), Mode: d.Type()}
+		if d.IsDir() { // of which the permissions are asked for; the others are read for more
+			info, err := d.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // gone since
+			}
+			if err != nil {
+				return nil, err
+			}
+			e.Mode = info.Mode()
 		}
-		if err != nil {
-			return nil, err
-		}
-		e := Entry{Name: d.Name(), Mode: info.Mode()}
 		if e.Mode&fs.ModeSymlink != 0 {
 			if e.Link, err = os.Readlink(filepath.Join(path, d.Name())); errors.Is(err, fs.ErrNotExist) {
 				continue
