@@ -69,7 +69,7 @@ func (e *Engine) read(ctx context.Context, dump func(context.Context, ipvs.Table
 		for _, d := range s.Dests {
 			entries = append(entries, Entry{
 				Service: s.Key, Dest: d.Normal(),
-				Active: d.Active, Inactive: d.Inactive, Persistent: d.Persistent, Counts: d.Counts,
+				Active: int(d.Active), Inactive: int(d.Inactive), Persistent: int(d.Persistent), Counts: d.Counted(),
 			})
 		}
 	}

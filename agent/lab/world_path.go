@@ -15,7 +15,7 @@ import (
 func (w *World) Carry(m *sim.Machine, p sim.Packet) verify.Answer {
 	silent := verify.Answer{Kind: verify.Silent}
 	to := p.To.Addr()
-	if p.Method != "" {
+	if p.Method != 0 {
 		to = p.Via.Addr
 	}
 	near := w.near(m, to)

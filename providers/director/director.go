@@ -98,7 +98,7 @@ func ServiceKey(s inventory.DirectedService) ipvs.Key {
 func Destination(s inventory.DirectedService, r inventory.DirectedServer) ipvs.Destination {
 	d := ipvs.Destination{
 		DestKey: ipvs.DestKey{Addr: r.Addr, Port: uint16(r.Port)},
-		Method:  ipvs.Method(r.Method), Weight: r.Weight,
+		Method:  ipvs.ParseMethod(string(r.Method)), Weight: r.Weight,
 		Upper: r.UpperThreshold, Lower: r.LowerThreshold,
 	}
 	if s.FWMark == 0 && d.Method != ipvs.NAT {

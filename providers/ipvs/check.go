@@ -70,7 +70,7 @@ func refuse(e Edit) error {
 		}
 	case DeleteService:
 	default:
-		return fmt.Errorf("edit of unknown kind %q", e.Verb)
+		return errors.New(e.Verb.String())
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func (st *state) kernelRules(e Edit, schedulers func(string) bool) syscall.Errno
 		if d.Weight < 0 || d.Lower > d.Upper {
 			return syscall.ERANGE
 		}
-		if d.Tunnel == "gue" && d.TunnelPort == 0 {
+		if d.Tunnel == GUE && d.TunnelPort == 0 {
 			return syscall.EINVAL
 		}
 		if there == (e.Verb == AddDest) {

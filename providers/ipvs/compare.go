@@ -33,18 +33,22 @@ func (s Service) Normal() Service {
 
 // Normal gives the real server without what its method has no use for.
 func (d Destination) Normal() Destination {
-	if d.Method != TUN || d.Tunnel == "" {
-		d.Tunnel, d.TunnelPort, d.TunnelFlags = "", 0, 0
+	if d.Method != TUN || d.Tunnel == IPIP {
+		d.Tunnel, d.TunnelPort, d.TunnelFlags = IPIP, 0, 0
 	}
-	if d.Tunnel == "gre" {
+	if d.Tunnel == GRE {
 		d.TunnelPort = 0
 	}
-	d.Active, d.Inactive, d.Persistent, d.Counts = 0, 0, 0, Counts{}
+	d.Active, d.Inactive, d.Persistent, d.Counts = 0, 0, 0, nil
 	return d
 }
 
 // sameService compares all but the real servers.
 func sameService(a, b *Service) bool {
+	if a.Key == b.Key && a.Scheduler == b.Scheduler && a.Flags == b.Flags && a.Timeout == b.Timeout &&
+		a.Netmask == b.Netmask && a.OddMask == b.OddMask && a.Engine == b.Engine {
+		return true // as nearly all are
+	}
 	x, y := a.Normal(), b.Normal()
 	return x.Key == y.Key && x.Scheduler == y.Scheduler && x.Flags == y.Flags &&
 		x.Timeout == y.Timeout && x.Netmask == y.Netmask && x.OddMask == y.OddMask && x.Engine == y.Engine
@@ -63,7 +67,7 @@ func sameDest(a, b *Destination, anyWeight bool) bool {
 	if a.Method != b.Method {
 		return false
 	}
-	if a.Method != TUN || a.Tunnel == "" && b.Tunnel == "" {
+	if a.Method != TUN || a.Tunnel == IPIP && b.Tunnel == IPIP {
 		return true
 	}
 	x, y := a.Normal(), b.Normal()
@@ -81,6 +85,29 @@ func protocolNumber(p string) uint16 {
 		return 132
 	}
 	return 0
+}
+
+// A shortKey is a Key in a form that is quick to hash.
+type shortKey struct {
+	addr     [16]byte
+	mark     uint32
+	port     uint16
+	protocol uint8
+	family   uint8
+}
+
+func (k *Key) short() shortKey {
+	s := shortKey{mark: k.Mark, port: k.Port, protocol: uint8(protocolNumber(k.Protocol))}
+	if k.Addr.IsValid() {
+		s.addr = k.Addr.As16()
+	}
+	switch {
+	case k.Addr.Is4():
+		s.family = 4
+	case k.IPv6():
+		s.family = 6
+	}
+	return s
 }
 
 // Compare orders keys as ipvsadm lists them: marks last, then by family,
@@ -104,10 +131,10 @@ func (k Key) Compare(o Key) int {
 
 // Compare orders real servers by address and port.
 func (k DestKey) Compare(o DestKey) int {
-	if c := k.Addr.Compare(o.Addr); c != 0 {
-		return c
+	if k.Addr == o.Addr {
+		return cmp.Compare(k.Port, o.Port)
 	}
-	return cmp.Compare(k.Port, o.Port)
+	return k.Addr.Compare(o.Addr)
 }
 
 // Sorted gives the services, and the real servers of each, in the order in

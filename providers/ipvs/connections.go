@@ -48,9 +48,9 @@ func (t *Tool) statistics(ctx context.Context) ([]Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	counts := map[Key]map[DestKey]Counts{}
+	counts := map[Key]map[DestKey]*Counts{}
 	err = eachListed(text, 6, func(k Key, dk DestKey, f []string) error {
-		var n Counts
+		n := &Counts{}
 		for i, to := range map[int]*uint64{1: &n.Connections, 4: &n.InBytes, 5: &n.OutBytes} {
 			v, err := strconv.ParseUint(f[i], 10, 64)
 			if err != nil {
@@ -59,7 +59,7 @@ func (t *Tool) statistics(ctx context.Context) ([]Service, error) {
 			*to = v
 		}
 		if counts[k] == nil {
-			counts[k] = map[DestKey]Counts{}
+			counts[k] = map[DestKey]*Counts{}
 		}
 		counts[k][dk] = n
 		return nil
@@ -86,16 +86,16 @@ func (t *Tool) connections(ctx context.Context) ([]Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	persistent := map[Key]map[DestKey]int{}
+	persistent := map[Key]map[DestKey]uint32{}
 	err = eachListed(text, 5, func(k Key, dk DestKey, f []string) error {
 		n, err := strconv.ParseUint(f[2], 10, 32)
 		if err != nil {
 			return err
 		}
 		if persistent[k] == nil {
-			persistent[k] = map[DestKey]int{}
+			persistent[k] = map[DestKey]uint32{}
 		}
-		persistent[k][dk] = int(n)
+		persistent[k][dk] = uint32(n)
 		return nil
 	})
 	if err != nil {

@@ -26,9 +26,9 @@ type Want struct {
 // it is never without those that it keeps or gets. Services are deleted last
 // of all.
 func Diff(have []Service, want []Want) (edits []Edit, foreign []Service) {
-	at := make(map[Key]int, len(have))
+	at := make(map[shortKey]int, len(have))
 	for i := range have {
-		at[have[i].Key] = i
+		at[have[i].Key.short()] = i
 	}
 	named := make([]bool, len(have))
 	var gone []change
@@ -40,7 +40,7 @@ func Diff(have []Service, want []Want) (edits []Edit, foreign []Service) {
 			continue // said twice: the first counts
 		}
 		last = w
-		i, there := at[w.Key]
+		i, there := at[w.Key.short()]
 		if there {
 			named[i] = true
 		}
@@ -54,9 +54,9 @@ func Diff(have []Service, want []Want) (edits []Edit, foreign []Service) {
 			d.add(w)
 		}
 	}
-	for i, s := range have {
+	for i := range have {
 		if !named[i] {
-			foreign = append(foreign, s)
+			foreign = append(foreign, have[i])
 		}
 	}
 	slices.SortFunc(foreign, func(a, b Service) int { return a.Key.Compare(b.Key) })
@@ -119,12 +119,34 @@ type differ struct {
 	edit, quiet, remove []change
 }
 
+// room makes room for n changes more. The list doubles where append would let
+// it grow by a quarter: the memory of a large one is dear, being new.
+func (d *differ) room(n int) {
+	if cap(d.all)-len(d.all) < n {
+		d.all = slices.Grow(d.all, max(n, len(d.all)))
+	}
+}
+
 func (d *differ) add(w *Want) {
-	d.all = append(slices.Grow(d.all, 1+len(w.Dests)), change{AddService, &w.Service, w, nil})
+	d.room(1 + len(w.Dests))
+	d.all = append(d.all, change{AddService, &w.Service, w, nil})
 	dests := sortedDests(w.Dests)
 	for i := range dests {
 		d.all = append(d.all, change{AddDest, nil, w, &dests[i]})
 	}
+}
+
+// sameDests says whether the real servers are surely the same, one by one.
+func sameDests(have []Destination, w *Want) bool {
+	if len(have) != len(w.Dests) || len(w.Hold) > 0 {
+		return false
+	}
+	for i := range have {
+		if !sameDest(&have[i], &w.Dests[i], w.AnyWeight) {
+			return false
+		}
+	}
+	return true
 }
 
 // change walks through what is there and what is wanted side by side, both in
@@ -132,6 +154,9 @@ func (d *differ) add(w *Want) {
 func (d *differ) change(have *Service, w *Want) {
 	if !sameService(have, &w.Service) {
 		d.all = append(d.all, change{EditService, &w.Service, w, nil})
+	}
+	if sameDests(have.Dests, w) {
+		return
 	}
 	d.edit, d.quiet, d.remove = d.edit[:0], d.quiet[:0], d.remove[:0]
 	now, wanted, hold := sortedDests(have.Dests), sortedDests(w.Dests), w.Hold
@@ -172,6 +197,7 @@ func (d *differ) change(have *Service, w *Want) {
 			// said twice: the first counts
 		}
 	}
+	d.room(len(d.edit) + len(d.quiet) + len(d.remove))
 	d.all = append(d.all, d.edit...)
 	d.all = append(d.all, d.quiet...)
 	d.all = append(d.all, d.remove...)

@@ -10,17 +10,100 @@ import (
 	"net/netip"
 )
 
-// A Method is how a packet reaches the real server.
-type Method string
+// A Method is how a packet reaches the real server. As text it has the name that
+// the inventory has for it. (Of 16 bits, for which vet tells of one that is
+// converted to a string.)
+type Method uint16
 
-// The forwarding methods, by the names of the inventory. Local is what the
-// kernel makes of any method whose real server is the director itself.
+// The forwarding methods. Local is what the kernel makes of any method whose
+// real server is the director itself.
 const (
-	NAT   Method = "nat" // masquerading
-	DR    Method = "dr"  // direct routing: "gatewaying" to ipvsadm
-	TUN   Method = "tun" // IP-in-IP
-	Local Method = "local"
+	NAT Method = iota + 1 // masquerading
+	DR                    // direct routing: "gatewaying" to ipvsadm
+	TUN                   // IP-in-IP
+	Local
 )
+
+// ParseMethod gives the method of that name; 0 where none has it.
+func ParseMethod(name string) Method {
+	for m := NAT; m <= Local; m++ {
+		if m.String() == name {
+			return m
+		}
+	}
+	return 0
+}
+
+func (m Method) String() string {
+	switch m {
+	case NAT:
+		return "nat"
+	case DR:
+		return "dr"
+	case TUN:
+		return "tun"
+	case Local:
+		return "local"
+	}
+	return ""
+}
+
+// MarshalText gives the name.
+func (m Method) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads a name, or nothing.
+func (m *Method) UnmarshalText(text []byte) error {
+	if *m = ParseMethod(string(text)); *m == 0 && len(text) > 0 {
+		return fmt.Errorf("%q is no forwarding method", text)
+	}
+	return nil
+}
+
+// A Tunnel is what a TUN packet travels in, in the kernel's numbers
+// (IP_VS_CONN_F_TUNNEL_TYPE_*); as text it has ipvsadm's name for it.
+type Tunnel uint16
+
+// The kinds of tunnel. All but IPIP are others' doing: kept exactly, for an
+// undo, and never wanted.
+const (
+	IPIP Tunnel = iota
+	GUE
+	GRE
+)
+
+// ParseTunnel gives the kind of that name.
+func ParseTunnel(name string) (t Tunnel, ok bool) {
+	for t = IPIP; t <= GRE; t++ {
+		if t.String() == name {
+			return t, true
+		}
+	}
+	return 0, false
+}
+
+func (t Tunnel) String() string {
+	switch t {
+	case IPIP:
+		return "ipip"
+	case GUE:
+		return "gue"
+	case GRE:
+		return "gre"
+	}
+	return "unknown"
+}
+
+// MarshalText gives the name.
+func (t Tunnel) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads a name.
+func (t *Tunnel) UnmarshalText(text []byte) error {
+	var ok bool
+	if *t, ok = ParseTunnel(string(text)); !ok {
+		return fmt.Errorf("%q is no kind of tunnel", text)
+	}
+	return nil
+}
 
 // Flags are a service's flag bits, as in include/uapi/linux/ip_vs.h.
 type Flags uint32
@@ -40,10 +123,10 @@ const (
 // It is comparable and serves as a map key.
 type Key struct {
 	Mark     uint32     `json:"mark,omitempty"`
+	Port     uint16     `json:"port,omitempty"`     // 0: every port (persistent services only)
 	V6       bool       `json:"v6,omitempty"`       // the family of a Mark's services; false elsewhere
 	Protocol string     `json:"protocol,omitempty"` // "tcp", "udp", "sctp"; "" with Mark
 	Addr     netip.Addr `json:"addr,omitzero"`
-	Port     uint16     `json:"port,omitempty"` // 0: every port (persistent services only)
 }
 
 // String is the key as ipvsadm -Ln shows it: "TCP 192.0.2.1:80", "FWM 7",
@@ -65,7 +148,7 @@ func (k Key) IPv6() bool { return k.V6 || k.Addr.Is6() }
 // A Service is one virtual service with its real servers.
 type Service struct {
 	Key       Key    `json:"key"`
-	Scheduler string `json:"scheduler"`
+	Scheduler string `json:"scheduler,omitempty"`
 	Flags     Flags  `json:"flags,omitempty"`   // Persistent, OnePacket, Sched*; never the kernel's HASHED
 	Timeout   uint32 `json:"timeout,omitempty"` // of persistence, in seconds
 	// Netmask of persistence, as a length: 1-32, 1-128; 0 means the full
@@ -83,24 +166,32 @@ type DestKey struct {
 	Port uint16     `json:"port"`
 }
 
-// A Destination is one real server of a service.
+// A Destination is one real server of a service. Tables are full of them: it is
+// kept small.
 type Destination struct {
 	DestKey
-	Method Method `json:"method"`
 	Weight int    `json:"weight"`          // 0 to 65535; 0 takes no new connections
 	Upper  uint32 `json:"upper,omitempty"` // connections above which no new one comes; 0: no limit
 	Lower  uint32 `json:"lower,omitempty"`
-	// Tunnel is "" for plain IP-in-IP, else "gue" or "gre", which others may
-	// have set: kept exactly, for an undo, and never wanted.
-	Tunnel      string `json:"tunnel,omitempty"`
+	Method Method `json:"method"`
+	// Tunnel says more of TUN.
+	Tunnel      Tunnel `json:"tunnel,omitempty"`
 	TunnelPort  uint16 `json:"tunnel_port,omitempty"`  // of gue
 	TunnelFlags uint16 `json:"tunnel_flags,omitempty"` // of gue and gre: TunnelCsum, TunnelRemCsum
 
-	Active     int `json:"-"` // connections, as read; not part of the rules
-	Inactive   int `json:"-"`
-	Persistent int `json:"-"`
+	Active     uint32 `json:"-"` // connections, as read; not part of the rules
+	Inactive   uint32 `json:"-"`
+	Persistent uint32 `json:"-"`
 
-	Counts Counts `json:"-"` // as Statistics reads them; not part of the rules
+	Counts *Counts `json:"-"` // as Statistics reads them, else nil; not part of the rules
+}
+
+// Counted gives the counts, 0 where none were read.
+func (d *Destination) Counted() Counts {
+	if d.Counts == nil {
+		return Counts{}
+	}
+	return *d.Counts
 }
 
 // Counts are what the kernel has counted of a real server since its entry was
@@ -119,23 +210,59 @@ const (
 )
 
 // A Verb is what an Edit does.
-type Verb string
+type Verb uint16
 
 // The edits that the kernel knows.
 const (
-	AddService    Verb = "add-service"
-	EditService   Verb = "edit-service"
-	DeleteService Verb = "delete-service"
-	AddDest       Verb = "add-dest"
-	EditDest      Verb = "edit-dest"
-	DeleteDest    Verb = "delete-dest"
+	AddService Verb = iota + 1
+	EditService
+	DeleteService
+	AddDest
+	EditDest
+	DeleteDest
 )
+
+func (v Verb) String() string {
+	switch v {
+	case AddService:
+		return "add-service"
+	case EditService:
+		return "edit-service"
+	case DeleteService:
+		return "delete-service"
+	case AddDest:
+		return "add-dest"
+	case EditDest:
+		return "edit-dest"
+	case DeleteDest:
+		return "delete-dest"
+	}
+	return fmt.Sprintf("edit of unknown kind %d", uint16(v))
+}
+
+// MarshalText gives the name.
+func (v Verb) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads a name.
+func (v *Verb) UnmarshalText(text []byte) error {
+	for *v = AddService; *v <= DeleteDest; *v++ {
+		if v.String() == string(text) {
+			return nil
+		}
+	}
+	*v = 0
+	return fmt.Errorf("%q is no edit of the IPVS table", text)
+}
 
 // An Edit is one change of the table. For the service verbs Service holds the
 // wanted (or, with DeleteService, the present) service and its Dests are
 // ignored; for the destination verbs only Service.Key and Dest count.
 type Edit struct {
-	Verb    Verb        `json:"verb"`
+	Verb Verb `json:"verb"`
+	// AnyWeight: the weight belongs to somebody else, a health checker. It
+	// is not compared, and an EditDest keeps the one that is there.
+	AnyWeight bool `json:"any_weight,omitempty"`
+
 	Service Service     `json:"service"`
 	Dest    Destination `json:"dest,omitzero"`
 
@@ -145,9 +272,6 @@ type Edit struct {
 	// Anything else was made by somebody since: ErrChanged.
 	WasService *Service     `json:"was_service,omitempty"`
 	WasDest    *Destination `json:"was_dest,omitempty"`
-	// AnyWeight: the weight belongs to somebody else, a health checker. It
-	// is not compared, and an EditDest keeps the one that is there.
-	AnyWeight bool `json:"any_weight,omitempty"`
 }
 
 // A Table is the IPVS table of one machine.
@@ -173,7 +297,7 @@ type EditError struct {
 }
 
 func (e *EditError) Error() string {
-	s := string(e.Edit.Verb) + " " + e.Edit.Service.Key.String()
+	s := e.Edit.Verb.String() + " " + e.Edit.Service.Key.String()
 	if e.Edit.Dest.Addr.IsValid() {
 		s += " " + netip.AddrPortFrom(e.Edit.Dest.Addr, e.Edit.Dest.Port).String()
 	}

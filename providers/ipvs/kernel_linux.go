@@ -17,7 +17,7 @@ import (
 // local gives this machine's table where h is this machine, else nil.
 func local(h host.Host) Table {
 	if _, ok := host.As[*host.Local](h); ok {
-		return &kernel{open: openGenl, ask: openAsker}
+		return &kernel{open: openGenl, sockopt: openSockopt}
 	}
 	return nil
 }
@@ -29,8 +29,8 @@ func local(h host.Host) Table {
 // family of each real server, the name of the persistence engine on reading,
 // tunnel types, many edits in one send, and a receive that gives up.
 type kernel struct {
-	open func() (link, error)
-	ask  func() (asker, error) // nil: netlink alone
+	open    func() (link, error)
+	sockopt func() (sockopt, error) // nil: netlink alone
 }
 
 // A link is a netlink conversation with the kernel.
@@ -142,9 +142,17 @@ func (k *kernel) Apply(ctx context.Context, edits []Edit) error {
 		return err
 	}
 	defer c.close()
+	var q quick
+	defer q.close()
 	for from := 0; from < len(edits); {
-		to := batchEnd(edits, from)
-		if err := c.batch(ctx, edits, from, to); err != nil {
+		to := quickEnd(edits, from)
+		if to-from >= worthwhile && q.open(k) {
+			err = q.edit(ctx, edits, from, to)
+		} else {
+			to = batchEnd(edits, from)
+			err = c.batch(ctx, edits, from, to)
+		}
+		if err != nil {
 			return err
 		}
 		from = to
@@ -157,13 +165,17 @@ func (k *kernel) Apply(ctx context.Context, edits []Edit) error {
 // receive buffer.
 const maxBatch = 1000
 
-// batchEnd gives the end of the batch that begins at from.
+// batchEnd gives the end of the batch that begins at from. It ends where many
+// edits begin that the older way can make.
 func batchEnd(edits []Edit, from int) int {
-	takes := func(e Edit) bool {
+	takes := func(e *Edit) bool {
 		return e.Verb == DeleteService || e.Verb == DeleteDest || e.Verb == EditDest && e.Dest.Weight == 0
 	}
 	to := from + 1
-	for to < len(edits) && to-from < maxBatch && (takes(edits[to-1]) || !takes(edits[to])) {
+	for to < len(edits) && to-from < maxBatch && (takes(&edits[to-1]) || !takes(&edits[to])) {
+		if !isQuick(&edits[to-1]) && quickEnd(edits, to)-to >= worthwhile {
+			break
+		}
 		to++
 	}
 	return to

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"reflect"
@@ -34,7 +35,7 @@ func NewNetlink() Table { return &kernel{open: openGenl} }
 // NewFakeNetlink is NewFakeKernel, read by netlink alone.
 func NewFakeNetlink() Table {
 	k := fake(&fakeKernel{table: &Memory{}})
-	k.ask = nil
+	k.sockopt = nil
 	return k
 }
 
@@ -44,6 +45,7 @@ type fakeKernel struct {
 	sends  int  // datagrams of edits
 	dumps  int  // lists of real servers by netlink
 	asks   int  // and by getsockopt
+	sets   int  // edits by setsockopt
 	loads  int  // questions upon which a kernel loads ip_vs
 	absent bool // no ip_vs
 	mute   bool // never answers an edit
@@ -175,7 +177,7 @@ func (l *fakeLink) dump(m message) error {
 				if s.Key == key.Key {
 					w := writer{b: make([]byte, genlHeader)}
 					w.dest(&d, true)
-					l.kernel.count(&w, d.Counts)
+					l.kernel.count(&w, d.Counted())
 					l.put(fakeFamily, m.Seq, w.b)
 				}
 			}
@@ -212,7 +214,7 @@ func TestStatisticsAreTheKernelsCounts(t *testing.T) {
 	for _, narrow := range []bool{false, true} {
 		k := &fakeKernel{narrow: narrow, table: &Memory{Services: []Service{{
 			Key: Key{Mark: 7}, Scheduler: "rr",
-			Dests: []Destination{{DestKey: DestKey{Addr: netip.MustParseAddr("192.0.2.1")}, Method: DR, Weight: 1, Active: 3, Counts: want}},
+			Dests: []Destination{{DestKey: DestKey{Addr: netip.MustParseAddr("192.0.2.1")}, Method: DR, Weight: 1, Active: 3, Counts: &want}},
 		}}}}
 		table := &kernel{open: func() (link, error) { return &fakeLink{kernel: k}, nil }}
 		got, err := Statistics(t.Context(), table)
@@ -223,10 +225,10 @@ func TestStatisticsAreTheKernelsCounts(t *testing.T) {
 		if narrow {
 			expect.Connections = 5 // it wraps in the kernel
 		}
-		if d := got[0].Dests[0]; d.Counts != expect {
+		if d := got[0].Dests[0]; d.Counted() != expect {
 			t.Errorf("narrow %v: %+v, want %+v", narrow, d.Counts, expect)
 		}
-		if got, err = table.Dump(t.Context()); err != nil || got[0].Dests[0].Counts != (Counts{}) {
+		if got, err = table.Dump(t.Context()); err != nil || got[0].Dests[0].Counts != nil {
 			t.Errorf("a dump for the rules has counts: %+v, %v", got, err)
 		}
 	}
@@ -249,28 +251,38 @@ func (l *fakeLink) edit(m message) syscall.Errno {
 			return unix.EINVAL
 		}
 	}
-	err := l.kernel.table.Apply(context.Background(), []Edit{e})
 	var errno syscall.Errno
-	if err != nil && !errors.As(err, &errno) {
-		errno = unix.EINVAL
-	}
+	errors.As(l.kernel.make(e), &errno)
 	return errno
+}
+
+// make gives the kernel's number for what it refuses.
+func (k *fakeKernel) make(e Edit) error {
+	err := k.table.Apply(context.Background(), []Edit{e})
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &errno):
+		return errno
+	}
+	return unix.EINVAL
 }
 
 func fake(k *fakeKernel) *kernel {
 	return &kernel{
-		open: func() (link, error) { return &fakeLink{kernel: k}, nil },
-		ask:  func() (asker, error) { return fakeAsker{k}, nil },
+		open:    func() (link, error) { return &fakeLink{kernel: k}, nil },
+		sockopt: func() (sockopt, error) { return fakeSockopt{k}, nil },
 	}
 }
 
-// A fakeAsker answers as ip_vs_ctl.c does: do_ip_vs_get_ctl,
-// __ip_vs_get_service_entries, __ip_vs_get_dest_entries.
-type fakeAsker struct{ kernel *fakeKernel }
+// A fakeSockopt answers as ip_vs_ctl.c does: do_ip_vs_get_ctl,
+// __ip_vs_get_service_entries, __ip_vs_get_dest_entries, do_ip_vs_set_ctl.
+type fakeSockopt struct{ kernel *fakeKernel }
 
-func (fakeAsker) close() error { return nil }
+func (fakeSockopt) close() error { return nil }
 
-func (a fakeAsker) get(option int, buf []byte) error {
+func (a fakeSockopt) get(option int, buf []byte) error {
 	le := binary.NativeEndian
 	var four []Service
 	for _, s := range a.kernel.table.Services {
@@ -279,7 +291,7 @@ func (a fakeAsker) get(option int, buf []byte) error {
 		}
 	}
 	switch option {
-	case askInfo:
+	case getInfo:
 		if len(buf) < infoSize {
 			return unix.EINVAL
 		}
@@ -287,7 +299,7 @@ func (a fakeAsker) get(option int, buf []byte) error {
 		le.PutUint32(buf[4:], 4096)
 		le.PutUint32(buf[8:], uint32(len(four)))
 		return nil
-	case askServices:
+	case getServices:
 		n := int(le.Uint32(buf))
 		if len(buf) != servicesHead+n*serviceEntrySize {
 			return unix.EINVAL
@@ -304,7 +316,7 @@ func (a fakeAsker) get(option int, buf []byte) error {
 			le.PutUint32(b[44:], uint32(len(s.Dests)))
 		}
 		return nil
-	case askDests:
+	case getDests:
 		a.kernel.asks++
 		n := int(le.Uint32(buf[16:]))
 		if len(buf) != destsHead+n*destEntrySize {
@@ -340,6 +352,31 @@ func (a fakeAsker) get(option int, buf []byte) error {
 	return unix.ENOPROTOOPT
 }
 
+func (a fakeSockopt) set(option int, buf []byte) error {
+	if option != setEditDest || len(buf) != serviceUserSize+destUserSize {
+		return unix.EINVAL
+	}
+	a.kernel.sets++
+	ne := binary.NativeEndian
+	e := Edit{Verb: EditDest, Service: Service{Key: Key{
+		Mark: ne.Uint32(buf[12:]), Protocol: protocolName(ne.Uint16(buf)),
+		Addr: netip.AddrFrom4([4]byte(buf[4:8])), Port: binary.BigEndian.Uint16(buf[8:]),
+	}}}
+	switch {
+	case e.Service.Key.Protocol == "":
+		return unix.EFAULT
+	case e.Service.Key.Mark != 0:
+		return unix.ESRCH // of another protocol
+	}
+	buf = buf[serviceUserSize:]
+	e.Dest = Destination{
+		DestKey: DestKey{Addr: netip.AddrFrom4([4]byte(buf[:4])), Port: binary.BigEndian.Uint16(buf[4:])},
+		Method:  methodOf(ne.Uint32(buf[8:])), Weight: int(int32(ne.Uint32(buf[12:]))),
+		Upper: ne.Uint32(buf[16:]), Lower: ne.Uint32(buf[20:]),
+	}
+	return a.kernel.make(e)
+}
+
 // TestQuick: the older way is taken where it says all, and only there.
 func TestQuick(t *testing.T) {
 	ctx := context.Background()
@@ -369,7 +406,7 @@ func TestQuick(t *testing.T) {
 		if (k.dumps == 0) != r.quick || k.dumps > 1 {
 			t.Errorf("%d lists by netlink, %d by getsockopt, for\n%s", k.dumps, k.asks, r.rules)
 		}
-		both.ask = nil
+		both.sockopt = nil
 		want, err := both.Dump(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -380,19 +417,19 @@ func TestQuick(t *testing.T) {
 	}
 }
 
-// A racingAsker has an old count of each service's real servers.
-type racingAsker struct {
-	fakeAsker
+// A racingSockopt has an old count of each service's real servers.
+type racingSockopt struct {
+	fakeSockopt
 	off int
 	err error
 }
 
-func (a racingAsker) get(option int, buf []byte) error {
+func (a racingSockopt) get(option int, buf []byte) error {
 	if a.err != nil {
 		return a.err
 	}
-	err := a.fakeAsker.get(option, buf)
-	if option == askServices {
+	err := a.fakeSockopt.get(option, buf)
+	if option == getServices {
 		for b := buf[servicesHead:]; len(b) > 0; b = b[serviceEntrySize:] {
 			n := binary.NativeEndian.Uint32(b[44:])
 			binary.NativeEndian.PutUint32(b[44:], uint32(max(0, int(n)+a.off)))
@@ -408,11 +445,11 @@ func TestQuickWhileTheTableChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range []racingAsker{{off: -3}, {off: -2}, {off: -1}, {off: 1}, {off: 2}, {err: unix.ENOPROTOOPT}, {err: unix.EPERM}} {
+	for _, a := range []racingSockopt{{off: -3}, {off: -2}, {off: -1}, {off: 1}, {off: 2}, {err: unix.ENOPROTOOPT}, {err: unix.EPERM}} {
 		k := &fakeKernel{table: &Memory{Services: services}}
 		both := fake(k)
-		a.fakeAsker = fakeAsker{k}
-		both.ask = func() (asker, error) { return a, nil }
+		a.fakeSockopt = fakeSockopt{k}
+		both.sockopt = func() (sockopt, error) { return a, nil }
 		got, err := both.Dump(context.Background())
 		if err != nil || len(got) != 1 || len(got[0].Dests) != 3 || k.dumps != 1 {
 			t.Errorf("%d off, %v: %+v, %v; %d lists by netlink", a.off, a.err, got, err, k.dumps)
@@ -465,6 +502,105 @@ func TestKernelKeepsServers(t *testing.T) {
 		}
 		if d := k.table.Services[0].Dests; len(d) != 1 || d[0].Weight != 1 {
 			t.Errorf("after %q there is %+v", last, d)
+		}
+	}
+}
+
+// TestQuickEdits: many changes of real servers go the older way where that can
+// say them, and come to the same; all else, and few, go by netlink.
+func TestQuickEdits(t *testing.T) {
+	ctx := context.Background()
+	const service = "-t 192.0.2.1:80"
+	var rules, change []string
+	rules = append(rules, "-A "+service, "-A -f 7", "-A -t [2001:db8::1]:80")
+	for i := range 10 {
+		for _, r := range []string{service + " -r 10.0.0.%d:80 -m -w 5", "-f 7 -r 10.0.0.%d:80 -m -w 5", "-t [2001:db8::1]:80 -r [2001:db8::%d]:80 -m -w 5"} {
+			rules = append(rules, fmt.Sprintf("-a "+r, i+1))
+			change = append(change, fmt.Sprintf("-e "+strings.Replace(r, "-w 5", "-w 70000 -x 9 -y 3", 1), i+1))
+		}
+	}
+	slices.Sort(change)
+	few := edits(t, change...)
+	var tunnels []Edit
+	for _, e := range few {
+		e.Dest.Method = TUN
+		tunnels = append(tunnels, e)
+	}
+	for _, c := range []struct {
+		name  string
+		edits []Edit
+		sets  int
+	}{
+		{"ten of a service, a mark's and those of IPv6", few, 10},
+		{"tunnels", tunnels, 0},
+		{"few", few[len(few)-worthwhile+1:], 0},
+	} {
+		var tables [2][]Service
+		for i := range tables {
+			k := &fakeKernel{table: &Memory{}}
+			table := fake(k)
+			if i == 1 {
+				table.sockopt = nil
+			}
+			if err := table.Apply(ctx, edits(t, rules...)); err != nil {
+				t.Fatal(err)
+			}
+			if err := table.Apply(ctx, c.edits); err != nil {
+				t.Fatal(err)
+			}
+			if want := []int{c.sets, 0}[i]; k.sets != want {
+				t.Errorf("%s: %d edits by setsockopt, want %d", c.name, k.sets, want)
+			}
+			tables[i] = k.table.Services
+		}
+		if !reflect.DeepEqual(tables[0], tables[1]) {
+			t.Errorf("%s: it comes to\n%s\nand by netlink to\n%s", c.name, Format(tables[0]), Format(tables[1]))
+		}
+	}
+}
+
+// TestQuickEditsFail: the first that the kernel does not take is named, in the
+// same words as by netlink, and those behind it have not been made.
+func TestQuickEditsFail(t *testing.T) {
+	ctx := context.Background()
+	for _, bad := range []string{
+		"-e -t 192.0.2.1:80 -r 10.0.0.99:80 -m -w 2", // no such real server
+		"-e -t 192.0.2.9:80 -r 10.0.0.1:80 -m -w 2",  // no such service
+		"-e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 2 -x 1 -y 2",
+	} {
+		var texts [2]string
+		for i := range texts {
+			k := &fakeKernel{table: &Memory{}}
+			table := fake(k)
+			if i == 1 {
+				table.sockopt = nil
+			}
+			rules, change := []string{"-A -t 192.0.2.1:80"}, []string{}
+			for n := range 20 {
+				rules = append(rules, fmt.Sprintf("-a -t 192.0.2.1:80 -r 10.0.0.%d:80 -m -w 1", n+1))
+				change = append(change, fmt.Sprintf("-e -t 192.0.2.1:80 -r 10.0.0.%d:80 -m -w 2", n+1))
+			}
+			change[12] = bad
+			if err := table.Apply(ctx, edits(t, rules...)); err != nil {
+				t.Fatal(err)
+			}
+			err := table.Apply(ctx, edits(t, change...))
+			var failed *EditError
+			if !errors.As(err, &failed) || failed.Index != 12 {
+				t.Fatalf("%s: error %v", bad, err)
+			}
+			texts[i] = err.Error()
+			if i == 1 {
+				continue
+			}
+			for n, d := range k.table.Services[0].Dests {
+				if made := d.Weight == 2; made != (n < 12) {
+					t.Errorf("%s: real server %d has weight %d", bad, n, d.Weight)
+				}
+			}
+		}
+		if texts[0] != texts[1] {
+			t.Errorf("%q, by netlink %q", texts[0], texts[1])
 		}
 	}
 }
@@ -644,7 +780,7 @@ func HasIPVS(t *testing.T) bool {
 // whole.
 func QuickReads(t *testing.T, services []Service) (n int) {
 	t.Helper()
-	q := (&kernel{ask: openAsker}).quick(services)
+	q := (&kernel{sockopt: openSockopt}).quick(services)
 	defer q.close()
 	for _, s := range services {
 		s.Dests = nil

@@ -2,26 +2,33 @@ package ipvs
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"net/netip"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// The older way to read the table, getsockopt(2) on any socket of IPv4
-// (include/uapi/linux/ip_vs.h, net/netfilter/ipvs/ip_vs_ctl.c,
-// do_ip_vs_get_ctl). It takes a tenth of the time of netlink, which sends every
-// statistic along, but knows neither IPv6 nor types of tunnel nor the names of
-// persistence engines.
+// The older way to the table, getsockopt(2) and setsockopt(2) on any socket of
+// IPv4 (include/uapi/linux/ip_vs.h, net/netfilter/ipvs/ip_vs_ctl.c,
+// do_ip_vs_get_ctl and do_ip_vs_set_ctl). To read takes a tenth of the time of
+// netlink, which sends every statistic along, to change an entry half of it;
+// but it knows neither IPv6 nor types of tunnel nor the names of persistence
+// engines.
 const (
-	askInfo     = 64 + 1024 + 64 + 1 // IP_VS_SO_GET_INFO
-	askServices = 64 + 1024 + 64 + 2 // IP_VS_SO_GET_SERVICES
-	askDests    = 64 + 1024 + 64 + 4 // IP_VS_SO_GET_DESTS
+	getInfo     = 64 + 1024 + 64 + 1 // IP_VS_SO_GET_INFO
+	getServices = 64 + 1024 + 64 + 2 // IP_VS_SO_GET_SERVICES
+	getDests    = 64 + 1024 + 64 + 4 // IP_VS_SO_GET_DESTS
+	setEditDest = 64 + 1024 + 64 + 9 // IP_VS_SO_SET_EDITDEST
 )
 
 // The sizes of what is exchanged, on a kernel of 64 bits.
 const (
+	serviceUserSize  = 44  // struct ip_vs_service_user
+	destUserSize     = 24  // struct ip_vs_dest_user
 	infoSize         = 12  // struct ip_vs_getinfo
 	servicesHead     = 8   // struct ip_vs_get_services, before its entries
 	serviceEntrySize = 104 // struct ip_vs_service_entry
@@ -29,20 +36,21 @@ const (
 	destEntrySize    = 96  // struct ip_vs_dest_entry
 )
 
-// An asker is a socket that the table can be asked for.
-type asker interface {
+// A sockopt is a socket with the options of IPVS.
+type sockopt interface {
 	// get is getsockopt: buf holds the question and takes the answer.
 	get(option int, buf []byte) error
+	// set is setsockopt.
+	set(option int, buf []byte) error
 	close() error
 }
 
-// A quick reads the real servers of services by the older way, where that says
-// all that there is to say. It never fails: what it cannot read is left to
-// netlink.
+// A quick takes the older way, where that says all that there is to say. To
+// read never fails: what it cannot read is left to netlink.
 type quick struct {
-	asker asker // nil: it reads nothing
-	count map[quickKey]uint32
-	buf   []byte
+	sockopt sockopt // nil: not open
+	count   map[quickKey]uint32
+	buf     []byte
 }
 
 // A quickKey names a service of IPv4.
@@ -60,35 +68,51 @@ func keyOf(k Key) quickKey {
 	return quickKey{addr: k.Addr.As4(), port: k.Port, protocol: protocolNumber(k.Protocol)}
 }
 
+// open says whether there is an older way, on this kernel and with the rights
+// that this process has.
+func (q *quick) open(k *kernel) bool {
+	if q.sockopt != nil {
+		return true
+	}
+	if k.sockopt == nil || unsafe.Sizeof(uintptr(0)) != 8 {
+		return false // a program of 32 bits does not know how wide its kernel is
+	}
+	s, err := k.sockopt()
+	if err != nil {
+		return false
+	}
+	if err := s.get(getInfo, make([]byte, infoSize)); err != nil {
+		_ = s.close()
+		return false
+	}
+	q.sockopt = s
+	return true
+}
+
 // quick asks how many real servers each service of IPv4 has: that is how many
 // the answer about it must name. Services come from netlink, which names those
 // of both families, and the persistence engine.
 func (k *kernel) quick(services []Service) *quick {
 	q := &quick{}
-	if k.ask == nil || len(services) == 0 || unsafe.Sizeof(uintptr(0)) != 8 {
-		return q // a program of 32 bits does not know how wide its kernel is
-	}
-	a, err := k.ask()
-	if err != nil {
+	if len(services) == 0 || !q.open(k) {
 		return q
 	}
-	if q.count, err = countDests(a); err != nil {
-		_ = a.close()
-		return q
+	var err error
+	if q.count, err = countDests(q.sockopt); err != nil {
+		q.close()
 	}
-	q.asker = a
 	return q
 }
 
-func countDests(a asker) (map[quickKey]uint32, error) {
+func countDests(a sockopt) (map[quickKey]uint32, error) {
 	info := make([]byte, infoSize)
-	if err := a.get(askInfo, info); err != nil {
+	if err := a.get(getInfo, info); err != nil {
 		return nil, err
 	}
 	n := binary.NativeEndian.Uint32(info[8:])
 	buf := make([]byte, servicesHead+int(n)*serviceEntrySize)
 	binary.NativeEndian.PutUint32(buf, n)
-	if err := a.get(askServices, buf); err != nil {
+	if err := a.get(getServices, buf); err != nil {
 		return nil, err
 	}
 	count := make(map[quickKey]uint32, n)
@@ -110,7 +134,7 @@ func countDests(a asker) (map[quickKey]uint32, error) {
 // meanwhile, or is of IPv6, makes another number. The type of a tunnel is not
 // told at all.
 func (q *quick) dests(s *Service) bool {
-	if q.asker == nil || s.Key.IPv6() {
+	if q.sockopt == nil || s.Key.IPv6() {
 		return false
 	}
 	key := keyOf(s.Key)
@@ -129,7 +153,7 @@ func (q *quick) dests(s *Service) bool {
 	binary.BigEndian.PutUint16(buf[8:], key.port)
 	binary.NativeEndian.PutUint32(buf[12:], key.mark)
 	binary.NativeEndian.PutUint32(buf[16:], n+1)
-	if q.asker.get(askDests, buf) != nil {
+	if q.sockopt.get(getDests, buf) != nil {
 		return false
 	}
 	var dests []Destination
@@ -150,9 +174,9 @@ func (q *quick) dests(s *Service) bool {
 		d.Weight = int(int32(binary.NativeEndian.Uint32(b[12:])))
 		d.Upper = binary.NativeEndian.Uint32(b[16:])
 		d.Lower = binary.NativeEndian.Uint32(b[20:])
-		d.Active = int(binary.NativeEndian.Uint32(b[24:]))
-		d.Inactive = int(binary.NativeEndian.Uint32(b[28:]))
-		d.Persistent = int(binary.NativeEndian.Uint32(b[32:]))
+		d.Active = binary.NativeEndian.Uint32(b[24:])
+		d.Inactive = binary.NativeEndian.Uint32(b[28:])
+		d.Persistent = binary.NativeEndian.Uint32(b[32:])
 		if d.Method = methodOf(binary.NativeEndian.Uint32(b[8:])); d.Method == TUN {
 			return false
 		}
@@ -164,21 +188,76 @@ func (q *quick) dests(s *Service) bool {
 	return true
 }
 
+// worthwhile is how many changes of real servers there must be for the older
+// way to be the shorter one: between them and other edits a batch of netlink
+// ends.
+const worthwhile = 8
+
+// isQuick says whether the older way can make the edit: the change of a real
+// server, where neither a mark nor a tunnel nor IPv6 is concerned. (With a mark
+// it wants to be told the protocol that the service was made with, which nobody
+// reads.)
+func isQuick(e *Edit) bool {
+	return e.Verb == EditDest && e.Service.Key.Mark == 0 && e.Service.Key.Addr.Is4() && e.Dest.Addr.Is4() &&
+		(e.Dest.Method == NAT || e.Dest.Method == DR)
+}
+
+// quickEnd gives the end of the edits from from on that it can make.
+func quickEnd(edits []Edit, from int) int {
+	for from < len(edits) && isQuick(&edits[from]) {
+		from++
+	}
+	return from
+}
+
+// edit makes edits[from:to], one after the other.
+func (q *quick) edit(ctx context.Context, edits []Edit, from, to int) error {
+	var b [serviceUserSize + destUserSize]byte
+	for i := from; i < to; i++ {
+		e := &edits[i]
+		if i == from || e.Service.Key != edits[i-1].Service.Key {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			addr := e.Service.Key.Addr.As4()
+			binary.NativeEndian.PutUint16(b[0:], protocolNumber(e.Service.Key.Protocol))
+			copy(b[4:8], addr[:])
+			binary.BigEndian.PutUint16(b[8:], e.Service.Key.Port)
+		}
+		d, addr := b[serviceUserSize:], e.Dest.Addr.As4()
+		copy(d, addr[:])
+		binary.BigEndian.PutUint16(d[4:], e.Dest.Port)
+		binary.NativeEndian.PutUint32(d[8:], connMethod(e.Dest.Method))
+		binary.NativeEndian.PutUint32(d[12:], uint32(e.Dest.Weight))
+		binary.NativeEndian.PutUint32(d[16:], e.Dest.Upper)
+		binary.NativeEndian.PutUint32(d[20:], e.Dest.Lower)
+		if err := q.sockopt.set(setEditDest, b[:]); err != nil {
+			var no syscall.Errno
+			if errors.As(err, &no) {
+				err = explain(e.Verb, no)
+			}
+			return &EditError{Index: i, Edit: *e, Err: err}
+		}
+	}
+	return nil
+}
+
 func (q *quick) close() {
-	if q.asker != nil {
-		_ = q.asker.close()
+	if q.sockopt != nil {
+		_ = q.sockopt.close()
+		q.sockopt = nil
 	}
 }
 
-// A rawAsker is a socket.
-type rawAsker int
+// A rawSockopt is such a socket.
+type rawSockopt int
 
-func openAsker() (asker, error) {
+func openSockopt() (sockopt, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	return rawAsker(fd), err
+	return rawSockopt(fd), err
 }
 
-func (r rawAsker) get(option int, buf []byte) error {
+func (r rawSockopt) get(option int, buf []byte) error {
 	size := int32(len(buf)) // a socklen_t
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(r), unix.SOL_IP, uintptr(option),
 		uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(unsafe.Pointer(&size)), 0)
@@ -188,4 +267,13 @@ func (r rawAsker) get(option int, buf []byte) error {
 	return nil
 }
 
-func (r rawAsker) close() error { return unix.Close(int(r)) }
+func (r rawSockopt) set(option int, buf []byte) error {
+	_, _, errno := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(r), unix.SOL_IP, uintptr(option),
+		uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+func (r rawSockopt) close() error { return unix.Close(int(r)) }

@@ -205,5 +205,5 @@ func (st *state) needs(e Edit) (bool, error) {
 		}
 		return there, nil
 	}
-	return false, fmt.Errorf("edit of unknown kind %q", e.Verb)
+	return false, errors.New(e.Verb.String())
 }

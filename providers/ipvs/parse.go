@@ -141,8 +141,8 @@ type parser struct {
 }
 
 func (p *parser) take(s setting) (err error) {
-	if v := verbOf(s.name); v != "" {
-		if p.e.Verb != "" {
+	if v := verbOf(s.name); v != 0 {
+		if p.e.Verb != 0 {
 			return errors.New("multiple commands specified")
 		}
 		p.e.Verb = v
@@ -209,12 +209,8 @@ func (p *parser) take(s setting) (err error) {
 		n, err = parseNumber("l-threshold", s.value, 0, math.MaxUint32)
 		d.Lower = uint32(n)
 	case "tun-type":
-		switch s.value {
-		case "ipip":
-			d.Tunnel = ""
-		case "gue", "gre":
-			d.Tunnel = s.value
-		default:
+		var ok bool
+		if d.Tunnel, ok = ParseTunnel(s.value); !ok {
 			return fmt.Errorf("tunnel type %q is not known", s.value)
 		}
 	case "tun-port":
@@ -247,12 +243,12 @@ func verbOf(option string) Verb {
 	case "delete-server":
 		return DeleteDest
 	}
-	return ""
+	return 0
 }
 
 func (p *parser) finish() (Edit, error) {
 	e := p.e
-	if e.Verb == "" {
+	if e.Verb == 0 {
 		return Edit{}, errors.New("no command that edits the table")
 	}
 	if !p.service {
@@ -285,7 +281,7 @@ func (p *parser) finish() (Edit, error) {
 		}
 		return e, nil
 	}
-	if e.Dest.Tunnel == "gue" && e.Dest.TunnelPort == 0 {
+	if e.Dest.Tunnel == GUE && e.Dest.TunnelPort == 0 {
 		return Edit{}, errors.New("tunnel type gue needs --tun-port")
 	}
 	addr, port, err := parseAddrPort(p.dest)

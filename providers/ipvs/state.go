@@ -134,7 +134,7 @@ func (st *state) inverse(e Edit) []Edit {
 	there := false
 	if now != nil {
 		old, there = now.dests[e.Dest.DestKey]
-		old.Active, old.Inactive, old.Persistent, old.Counts = 0, 0, 0, Counts{}
+		old.Active, old.Inactive, old.Persistent, old.Counts = 0, 0, 0, nil
 	}
 	switch e.Verb {
 	case AddService, EditService:
@@ -149,7 +149,7 @@ func (st *state) inverse(e Edit) []Edit {
 		}
 		back := []Edit{{Verb: AddService, Service: now.head}}
 		for _, d := range now.sorted() {
-			d.Active, d.Inactive, d.Persistent, d.Counts = 0, 0, 0, Counts{}
+			d.Active, d.Inactive, d.Persistent, d.Counts = 0, 0, 0, nil
 			back = append(back, Edit{Verb: AddDest, Service: key, Dest: d})
 		}
 		return back

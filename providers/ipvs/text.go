@@ -165,9 +165,9 @@ func (e Edit) destArgs() []string {
 	if d.Lower != 0 {
 		a = append(a, "-y", strconv.FormatUint(uint64(d.Lower), 10))
 	}
-	if d.Tunnel != "" {
-		a = append(a, "--tun-type", d.Tunnel)
-		if d.Tunnel == "gue" {
+	if d.Tunnel != IPIP {
+		a = append(a, "--tun-type", d.Tunnel.String())
+		if d.Tunnel == GUE {
 			a = append(a, "--tun-port", strconv.Itoa(int(d.TunnelPort)))
 		}
 		switch d.TunnelFlags {

@@ -88,7 +88,7 @@ func (t *Tool) Dump(ctx context.Context) ([]Service, error) {
 			}
 			n[i] = v
 		}
-		d.Upper, d.Lower, d.Active, d.Inactive = uint32(n[0]), uint32(n[1]), int(n[2]), int(n[3])
+		d.Upper, d.Lower, d.Active, d.Inactive = uint32(n[0]), uint32(n[1]), uint32(n[2]), uint32(n[3])
 		return nil
 	})
 	if err != nil {

@@ -249,9 +249,9 @@ func (w *writer) dest(have *Destination, whole bool) {
 		w.u32(destWeight, uint32(d.Weight))
 		w.u32(destUpper, d.Upper)
 		w.u32(destLower, d.Lower)
-		if t := tunnelType(d.Tunnel); t != 0 {
+		if d.Tunnel != IPIP {
 			w.header(destTunnelType, 1)
-			w.b = append(w.b, t, 0, 0, 0)
+			w.b = append(w.b, byte(d.Tunnel), 0, 0, 0)
 			w.net16(destTunnelPort, d.TunnelPort)
 			w.u16(destTunnelFlags, d.TunnelFlags)
 		}
@@ -283,27 +283,6 @@ func methodOf(flags uint32) Method {
 		return DR
 	}
 	return Local
-}
-
-// tunnelType is IP_VS_CONN_F_TUNNEL_TYPE_*.
-func tunnelType(name string) byte {
-	switch name {
-	case "gue":
-		return 1
-	case "gre":
-		return 2
-	}
-	return 0
-}
-
-func tunnelName(t byte) string {
-	switch t {
-	case 1:
-		return "gue"
-	case 2:
-		return "gre"
-	}
-	return ""
 }
 
 // A message is one netlink message as it was received; body is what follows
@@ -443,8 +422,8 @@ func decodeFamily(body []byte) (id uint16, name string, err error) {
 }
 
 // decodeCounts reads the nested counts of a real server (IPVS_STATS_ATTR_*).
-func decodeCounts(b []byte) (Counts, error) {
-	var c Counts
+func decodeCounts(b []byte) (*Counts, error) {
+	c := &Counts{}
 	wide := false
 	a := attrs{rest: b}
 	for a.next() {
@@ -595,13 +574,15 @@ func decodeDest(b []byte, serviceSix bool) (Destination, error) {
 		case destLower:
 			d.Lower = a.u32()
 		case destActive:
-			d.Active = int(a.u32())
+			d.Active = a.u32()
 		case destInactive:
-			d.Inactive = int(a.u32())
+			d.Inactive = a.u32()
 		case destPersistent:
-			d.Persistent = int(a.u32())
+			d.Persistent = a.u32()
 		case destTunnelType:
-			d.Tunnel = tunnelName(a.u8())
+			if d.Tunnel = Tunnel(a.u8()); d.Tunnel > GRE {
+				d.Tunnel = IPIP
+			}
 		case destTunnelPort:
 			d.TunnelPort = a.net16()
 		case destTunnelFlags:
@@ -618,8 +599,8 @@ func decodeDest(b []byte, serviceSix bool) (Destination, error) {
 		return Destination{}, err
 	}
 	d.Method = methodOf(method)
-	if d.Method != TUN || d.Tunnel == "" {
-		d.Tunnel, d.TunnelPort, d.TunnelFlags = "", 0, 0
+	if d.Method != TUN || d.Tunnel == IPIP {
+		d.Tunnel, d.TunnelPort, d.TunnelFlags = IPIP, 0, 0
 	}
 	return d, nil
 }

@@ -112,7 +112,7 @@ func (d *deriver) alone(dir *inventory.Host, svc *inventory.VirtualService, vip 
 func (d *deriver) real(dir *inventory.Host, svc *inventory.VirtualService, s *inventory.DirectedService, r inventory.DirectedServer, vip netip.Addr) []*Check {
 	path := Check{
 		Kind: Path, Host: dir.Name, Addr: vip, Port: s.Port, Protocol: s.Protocol, IPv6: s.IPv6,
-		Real: ipvs.DestKey{Addr: r.Addr, Port: uint16(r.Port)}, Method: ipvs.Method(r.Method), Scheduler: s.Scheduler,
+		Real: ipvs.DestKey{Addr: r.Addr, Port: uint16(r.Port)}, Method: ipvs.ParseMethod(string(r.Method)), Scheduler: s.Scheduler,
 	}
 	if p := svc.Probe; p != nil && s.Protocol != "tcp" {
 		path.Send, path.Expect = p.Send, p.Expect

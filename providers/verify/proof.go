@@ -125,7 +125,7 @@ func (p *Proof) edits(c Check, mark uint32) []ipvs.Edit {
 func (p *Proof) Try(ctx context.Context, d Dialer, i int) Result {
 	c := p.checks[i]
 	to := netip.AddrPortFrom(c.Addr, uint16(c.Port))
-	how := strings.ToUpper(string(c.Method))
+	how := strings.ToUpper(c.Method.String())
 	a, err := d.Dial(ctx, Dial{
 		Protocol: c.Protocol, From: c.Source, To: to, Mark: p.marks[i],
 		Send: c.Send, Expect: c.Expect, Timeout: dialTimeout,

@@ -230,7 +230,7 @@ func TestToolReadsTheCounts(t *testing.T) {
 		m.Net.IPVS = []ipvs.Service{{
 			Key: ipvs.Key{Protocol: "tcp", Addr: netip.MustParseAddr("192.0.2.1"), Port: 80}, Scheduler: "wlc",
 			Dests: []ipvs.Destination{
-				{DestKey: ipvs.DestKey{Addr: netip.MustParseAddr("10.0.0.1"), Port: 80}, Method: ipvs.DR, Weight: 2, Persistent: 3, Counts: want},
+				{DestKey: ipvs.DestKey{Addr: netip.MustParseAddr("10.0.0.1"), Port: 80}, Method: ipvs.DR, Weight: 2, Persistent: 3, Counts: &want},
 				{DestKey: ipvs.DestKey{Addr: netip.MustParseAddr("10.0.0.2"), Port: 80}, Method: ipvs.DR, Weight: 2},
 			},
 		}}
@@ -238,7 +238,7 @@ func TestToolReadsTheCounts(t *testing.T) {
 		if err != nil || len(got) != 1 || len(got[0].Dests) != 2 {
 			t.Fatalf("%v, %v", got, err)
 		}
-		if d := got[0].Dests; d[0].Counts != want || d[0].Persistent != 3 || d[1].Counts != (ipvs.Counts{}) {
+		if d := got[0].Dests; d[0].Counted() != want || d[0].Persistent != 3 || d[1].Counted() != (ipvs.Counts{}) {
 			t.Errorf("%+v", d)
 		}
 	}

@@ -173,13 +173,14 @@ func (p *program) entry(c *sim.Call, s ipvs.Service, r request) {
 	if r.table == "stats" {
 		var sum ipvs.Counts
 		for _, d := range s.Dests {
-			sum.Connections += d.Counts.Connections
-			sum.InBytes += d.Counts.InBytes
-			sum.OutBytes += d.Counts.OutBytes
+			n := d.Counted()
+			sum.Connections += n.Connections
+			sum.InBytes += n.InBytes
+			sum.OutBytes += n.OutBytes
 		}
 		c.Printf("%-33s%s\n", name, largeNumbers(sum))
 		for _, d := range s.Dests {
-			c.Printf("  -> %-28s%s\n", endpoint(d.Addr, d.Port, numeric), largeNumbers(d.Counts))
+			c.Printf("  -> %-28s%s\n", endpoint(d.Addr, d.Port, numeric), largeNumbers(d.Counted()))
 		}
 		return
 	}

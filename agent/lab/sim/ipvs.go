@@ -43,7 +43,7 @@ func (t table) Apply(ctx context.Context, edits []ipvs.Edit) error {
 	}
 	for i, e := range edits {
 		err := t.guard(func() (err error) {
-			if err := t.m.watch(Access{Op: "ipvs", Path: string(e.Verb)}); err != nil {
+			if err := t.m.watch(Access{Op: "ipvs", Path: e.Verb.String()}); err != nil {
 				return err
 			}
 			t.m.Locked(func() { err = t.m.EditIPVS(ctx, e) })

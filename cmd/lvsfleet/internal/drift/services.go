@@ -40,7 +40,7 @@ func servicesOf(h *watched, table []agent.Entry, owners map[string]string) []Ser
 		}
 		for _, e := range found[k] {
 			if !wanted[e.Dest.DestKey] {
-				r := Real{Host: owners[e.Dest.Addr.String()], Address: e.Dest.Addr.String(), Method: string(e.Dest.Method), Want: -1}
+				r := Real{Host: owners[e.Dest.Addr.String()], Address: e.Dest.Addr.String(), Method: e.Dest.Method.String(), Want: -1}
 				r.count(e)
 				s.Real = append(s.Real, r)
 			}

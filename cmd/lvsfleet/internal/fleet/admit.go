@@ -120,7 +120,7 @@ func (r *run) directed(ctx context.Context, m *member, s inventory.Stage) (inven
 
 // server is the live entry in the inventory's words.
 func (e *entry) server() inventory.DirectedServer {
-	method := inventory.Method(e.Dest.Method)
+	method := inventory.Method(e.Dest.Method.String())
 	if e.Dest.Method == ipvs.Local {
 		method = inventory.NAT // the one method that keeps the port
 	}

@@ -35,7 +35,7 @@ func (e *entry) replaced() bool {
 	if e.want == nil {
 		return true
 	}
-	return !e.want.Hold && e.Dest.Method != ipvs.Local && e.Dest.Method != ipvs.Method(e.want.Method)
+	return !e.want.Hold && e.Dest.Method != ipvs.Local && e.Dest.Method != ipvs.ParseMethod(string(e.want.Method))
 }
 
 // foreign says that somebody else sets the weight, even while it is lent.

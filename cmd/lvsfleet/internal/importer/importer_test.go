@@ -116,7 +116,7 @@ func TestRoundTrip(t *testing.T) {
 			v.Flags |= f
 		}
 		for _, d := range s.Real {
-			v.Dests = append(v.Dests, ipvs.Destination{DestKey: ipvs.DestKey{Addr: d.Addr, Port: uint16(d.Port)}, Method: ipvs.Method(d.Method), Weight: d.Weight})
+			v.Dests = append(v.Dests, ipvs.Destination{DestKey: ipvs.DestKey{Addr: d.Addr, Port: uint16(d.Port)}, Method: ipvs.ParseMethod(string(d.Method)), Weight: d.Weight})
 		}
 		services = append(services, v)
 	}

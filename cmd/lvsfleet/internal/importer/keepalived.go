@@ -343,7 +343,7 @@ func setMask(s *Service, mask string) error {
 func (k *keeper) method(b statement) (ipvs.Method, error) {
 	m, ok := map[string]ipvs.Method{"NAT": ipvs.NAT, "DR": ipvs.DR, "TUN": ipvs.TUN}[strings.ToUpper(b.word(1))]
 	if !ok {
-		return "", fmt.Errorf("forwarding method %q is not known", b.word(1))
+		return 0, fmt.Errorf("forwarding method %q is not known", b.word(1))
 	}
 	if len(b.words) > 2 {
 		k.found.note("line %d: %s is left out: an inventory has plain IP-in-IP tunnels", b.line, strings.Join(b.words[2:], " "))

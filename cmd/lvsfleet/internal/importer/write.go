@@ -114,9 +114,9 @@ func (w *writer) sift(s Service) []ipvs.Destination {
 				w.note("%s: the weight %d of %s is made 65535", s.Key, d.Weight, d.DestKey)
 				d.Weight = 65535
 			}
-			if d.Tunnel != "" {
+			if d.Tunnel != ipvs.IPIP {
 				w.note("%s: the tunnel type %s of %s is left out: an inventory has plain IP-in-IP tunnels", s.Key, d.Tunnel, d.DestKey)
-				d.Tunnel, d.TunnelPort, d.TunnelFlags = "", 0, 0
+				d.Tunnel, d.TunnelPort, d.TunnelFlags = ipvs.IPIP, 0, 0
 			}
 			if d.Method == ipvs.Local {
 				d.Method = ipvs.DR
@@ -364,7 +364,7 @@ func (w *writer) service(p plan) {
 	if flags := w.flags(p); flags != "" {
 		w.line("scheduler_flags = [%s]", flags)
 	}
-	w.line("method = %s", quote(string(method)))
+	w.line("method = %s", quote(method.String()))
 	w.line("weight = %d", weight)
 	if p.Flags&ipvs.Persistent != 0 {
 		w.line("persistence_timeout = %d", p.Timeout)
@@ -420,7 +420,7 @@ func (w *writer) real(p plan, d ipvs.Destination, method ipvs.Method, weight int
 		put("port", strconv.Itoa(int(d.Port)))
 	}
 	if d.Method != method {
-		put("method", quote(string(d.Method)))
+		put("method", quote(d.Method.String()))
 	}
 	if d.Upper != 0 {
 		put("upper_threshold", strconv.FormatUint(uint64(d.Upper), 10))
