@@ -69,7 +69,14 @@ func (k *kernel) dump(ctx context.Context, counts bool) ([]Service, error) {
 		return nil, err
 	}
 	defer c.close()
-	var services []Service
+	q := &quick{}
+	defer q.close()
+	if !counts {
+		q.list(k)
+	}
+	// Somewhat more than the older way knows of: one more is no reason to
+	// copy them all.
+	services := make([]Service, 0, q.services()+q.services()/8)
 	err = c.dump(ctx, cmdGetService, nil, func(attrs []byte) error {
 		s, err := decodeService(attrs)
 		if err == nil {
@@ -80,35 +87,58 @@ func (k *kernel) dump(ctx context.Context, counts bool) ([]Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the services: %w", err)
 	}
-	q := &quick{}
-	if !counts {
-		q = k.quick(services)
-	}
-	defer q.close()
+	room := slab{next: q.servers()}
+	var list []Destination // of one service
 	for i := range services {
 		s := &services[i]
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if q.dests(s) {
+		if q.dests(s, &room) {
 			continue
 		}
+		list = list[:0]
 		err := c.dump(ctx, cmdGetDest, s, func(attrs []byte) error {
 			d, err := decodeDest(attrs, s.Key.IPv6())
 			if err == nil && counts {
 				d.Counts, err = decodeCounts(attrs)
 			}
 			if err == nil {
-				s.Dests = append(s.Dests, d)
+				list = append(list, d)
 			}
 			return err
 		})
 		if err != nil {
 			return nil, fmt.Errorf("list the real servers of %s: %w", s.Key, err)
 		}
-		slices.Reverse(s.Dests)
+		slices.Reverse(list)
+		s.Dests = room.take(len(list))
+		copy(s.Dests, list)
+	}
+	if len(services) == 0 {
+		return nil, nil
 	}
 	return services, nil
+}
+
+// A slab is memory for many real servers, of which each service takes its own.
+type slab struct {
+	free []Destination
+	next int // how many the next piece of memory is for
+}
+
+// take gives n real servers that are zero; nil where n is 0.
+func (s *slab) take(n int) []Destination {
+	if n == 0 {
+		return nil
+	}
+	if len(s.free) < n {
+		s.free = make([]Destination, max(n, s.next))
+		s.next = 1024
+	}
+	list := s.free[:n:n]
+	s.free = s.free[n:]
+	return list
 }
 
 // Apply makes the edits, many to a send. The kernel takes a batch to its end

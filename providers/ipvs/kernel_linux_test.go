@@ -780,11 +780,12 @@ func HasIPVS(t *testing.T) bool {
 // whole.
 func QuickReads(t *testing.T, services []Service) (n int) {
 	t.Helper()
-	q := (&kernel{sockopt: openSockopt}).quick(services)
+	var q quick
+	q.list(&kernel{sockopt: openSockopt})
 	defer q.close()
 	for _, s := range services {
 		s.Dests = nil
-		if q.dests(&s) {
+		if q.dests(&s, &slab{}) {
 			n++
 		}
 	}

@@ -1,7 +1,6 @@
 package ipvs
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -49,7 +48,8 @@ type sockopt interface {
 // read never fails: what it cannot read is left to netlink.
 type quick struct {
 	sockopt sockopt // nil: not open
-	count   map[quickKey]uint32
+	entries []byte  // struct ip_vs_service_entry, one after the other
+	next    int     // of them, where the next one that is asked for should be
 	buf     []byte
 }
 
@@ -89,43 +89,58 @@ func (q *quick) open(k *kernel) bool {
 	return true
 }
 
-// quick asks how many real servers each service of IPv4 has: that is how many
-// the answer about it must name. Services come from netlink, which names those
-// of both families, and the persistence engine.
-func (k *kernel) quick(services []Service) *quick {
-	q := &quick{}
-	if len(services) == 0 || !q.open(k) {
-		return q
+// list asks how many real servers each service of IPv4 has: that is how many
+// the answer about it must name. The services themselves come from netlink,
+// which names those of both families, and the persistence engine.
+func (q *quick) list(k *kernel) {
+	if !q.open(k) {
+		return
 	}
-	var err error
-	if q.count, err = countDests(q.sockopt); err != nil {
-		q.close()
+	info := make([]byte, infoSize)
+	if q.sockopt.get(getInfo, info) != nil {
+		return
 	}
-	return q
+	n := int(binary.NativeEndian.Uint32(info[8:]))
+	buf := make([]byte, servicesHead+n*serviceEntrySize)
+	binary.NativeEndian.PutUint32(buf, uint32(n))
+	if q.sockopt.get(getServices, buf) != nil {
+		return
+	}
+	q.entries = buf[servicesHead:]
 }
 
-func countDests(a sockopt) (map[quickKey]uint32, error) {
-	info := make([]byte, infoSize)
-	if err := a.get(getInfo, info); err != nil {
-		return nil, err
+// services says how many services of IPv4 there are, as far as is known.
+func (q *quick) services() int { return len(q.entries) / serviceEntrySize }
+
+// servers says how many real servers they have.
+func (q *quick) servers() (n int) {
+	for b := q.entries; len(b) >= serviceEntrySize; b = b[serviceEntrySize:] {
+		n += int(binary.NativeEndian.Uint32(b[44:]))
 	}
-	n := binary.NativeEndian.Uint32(info[8:])
-	buf := make([]byte, servicesHead+int(n)*serviceEntrySize)
-	binary.NativeEndian.PutUint32(buf, n)
-	if err := a.get(getServices, buf); err != nil {
-		return nil, err
-	}
-	count := make(map[quickKey]uint32, n)
-	for b := buf[servicesHead:]; len(b) >= serviceEntrySize; b = b[serviceEntrySize:] {
-		key := quickKey{mark: binary.NativeEndian.Uint32(b[12:])}
+	return min(n, 1<<20)
+}
+
+// count gives how many real servers the service has. Both ways list the
+// services in the order of the kernel's table: it looks behind the one that was
+// found last.
+func (q *quick) count(k quickKey) (n int, ok bool) {
+	all := q.services()
+	for i := range all {
+		at := (q.next + i) % all
+		e := q.entries[at*serviceEntrySize:]
+		key := quickKey{mark: binary.NativeEndian.Uint32(e[12:])}
 		if key.mark == 0 {
-			key.protocol = binary.NativeEndian.Uint16(b)
-			key.addr = [4]byte(b[4:8])
-			key.port = binary.BigEndian.Uint16(b[8:])
+			key.protocol = binary.NativeEndian.Uint16(e)
+			key.addr = [4]byte(e[4:8])
+			key.port = binary.BigEndian.Uint16(e[8:])
 		}
-		count[key] = binary.NativeEndian.Uint32(b[44:])
+		if key == k {
+			q.next = at + 1
+			n := binary.NativeEndian.Uint32(e[44:])
+			return int(n), n <= 1<<20
+		}
 	}
-	return count, nil
+	return 0, false
 }
 
 // dests reads the real servers of s, and says whether it could. There is room
@@ -133,36 +148,36 @@ func countDests(a sockopt) (map[quickKey]uint32, error) {
 // there is room, and leaves the rest as it was, so one that came or went
 // meanwhile, or is of IPv6, makes another number. The type of a tunnel is not
 // told at all.
-func (q *quick) dests(s *Service) bool {
+func (q *quick) dests(s *Service, room *slab) bool {
 	if q.sockopt == nil || s.Key.IPv6() {
 		return false
 	}
 	key := keyOf(s.Key)
-	n, ok := q.count[key]
-	if !ok || n > 1<<20 {
+	n, ok := q.count(key)
+	if !ok {
 		return false
 	}
-	size := destsHead + (int(n)+1)*destEntrySize
+	size := destsHead + (n+1)*destEntrySize
 	if cap(q.buf) < size {
 		q.buf = make([]byte, 2*size)
 	}
 	buf := q.buf[:size]
-	clear(buf)
+	for b := buf[destsHead:]; len(b) > 0; b = b[destEntrySize:] {
+		clear(b[:4]) // the address: the rest is not looked at without one
+	}
+	clear(buf[:destsHead])
 	binary.NativeEndian.PutUint16(buf, key.protocol)
 	copy(buf[4:], key.addr[:])
 	binary.BigEndian.PutUint16(buf[8:], key.port)
 	binary.NativeEndian.PutUint32(buf[12:], key.mark)
-	binary.NativeEndian.PutUint32(buf[16:], n+1)
+	binary.NativeEndian.PutUint32(buf[16:], uint32(n+1))
 	if q.sockopt.get(getDests, buf) != nil {
 		return false
 	}
-	var dests []Destination
-	if n > 0 {
-		dests = make([]Destination, n)
-	}
-	left := int(n) // filled from the end: see Dump
+	dests := room.take(n)
+	left := n // filled from the end: see Dump
 	for b := buf[destsHead:]; len(b) >= destEntrySize; b = b[destEntrySize:] {
-		if bytes.Equal(b[:4], []byte{0, 0, 0, 0}) {
+		if [4]byte(b) == [4]byte{} {
 			break // no real server has this address
 		}
 		if left--; left < 0 {
