@@ -87,6 +87,9 @@ func (k *kernel) dump(ctx context.Context, counts bool) ([]Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the services: %w", err)
 	}
+	if len(services) == 0 {
+		return nil, nil
+	}
 	room := slab{next: q.servers()}
 	var list []Destination // of one service
 	for i := range services {
@@ -114,9 +117,6 @@ func (k *kernel) dump(ctx context.Context, counts bool) ([]Service, error) {
 		slices.Reverse(list)
 		s.Dests = room.take(len(list))
 		copy(s.Dests, list)
-	}
-	if len(services) == 0 {
-		return nil, nil
 	}
 	return services, nil
 }
@@ -155,6 +155,40 @@ func (k *kernel) Apply(ctx context.Context, edits []Edit) error {
 			return &EditError{Index: i, Edit: e, Err: err}
 		}
 	}
+	var q quick
+	defer q.close()
+	var c *conversation // opened when it is wanted
+	defer func() {
+		if c != nil {
+			_ = c.close()
+		}
+	}()
+	for from := 0; from < len(edits); {
+		to := quickEnd(edits, from)
+		if to-from >= worthwhile && q.open(k) {
+			if err := q.edit(ctx, edits, from, to); err != nil {
+				return err
+			}
+			from = to
+			continue
+		}
+		if c == nil {
+			var err error
+			if c, err = k.load(ctx); err != nil {
+				return err
+			}
+		}
+		to = batchEnd(edits, from)
+		if err := c.batch(ctx, edits, from, to); err != nil {
+			return err
+		}
+		from = to
+	}
+	return nil
+}
+
+// load dials where the kernel may have to load ip_vs for it.
+func (k *kernel) load(ctx context.Context) (*conversation, error) {
 	c, err := k.dial(ctx, true)
 	if errors.Is(err, unix.ENOENT) {
 		// moby/ipvs asks modprobe for ip_vs. Not before: it remembers for
@@ -166,28 +200,9 @@ func (k *kernel) Apply(ctx context.Context, edits []Edit) error {
 		}
 	}
 	if errors.Is(err, unix.ENOENT) {
-		return errors.New("this kernel has no IPVS: the module ip_vs is not loaded and could not be (modprobe ip_vs)")
+		return nil, errors.New("this kernel has no IPVS: the module ip_vs is not loaded and could not be (modprobe ip_vs)")
 	}
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	var q quick
-	defer q.close()
-	for from := 0; from < len(edits); {
-		to := quickEnd(edits, from)
-		if to-from >= worthwhile && q.open(k) {
-			err = q.edit(ctx, edits, from, to)
-		} else {
-			to = batchEnd(edits, from)
-			err = c.batch(ctx, edits, from, to)
-		}
-		if err != nil {
-			return err
-		}
-		from = to
-	}
-	return nil
+	return c, err
 }
 
 // maxBatch bounds a send: 1,000 messages of up to 200 bytes fit the socket's

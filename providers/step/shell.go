@@ -68,9 +68,7 @@ func (s *Shell) Op(op Op, staged string) (string, error) {
 	case Run:
 		run(&b, op)
 	case IPVS:
-		for _, e := range op.Edits {
-			edit(&b, e)
-		}
+		table(&b, op.Edits)
 	case Announce:
 	default:
 		err = fmt.Errorf("operation of unknown kind %q", op.Kind)
@@ -223,9 +221,60 @@ func (s *Shell) is(path string, sum Sum, link bool) (string, error) {
 		p, savedName(sum), p, backquoted(p), f.Mode.Perm(), f.UID, f.GID), nil
 }
 
-// edit renders an edit of the IPVS table, with what ipvs.Make asks before.
+// table renders edits of the IPVS table. They are many where a large table is
+// undone, so it is read once for all those that do not depend on each other,
+// and the rules of a service are picked out once for what concerns it.
+func table(b *strings.Builder, edits []ipvs.Edit) {
+	for _, round := range rounds(edits) {
+		b.WriteString("table=`ipvsadm -Sn 2>/dev/null`\n")
+		for i, e := range round {
+			if i == 0 || e.Service.Key != round[i-1].Service.Key {
+				key := strings.Join(e.Service.Key.Args(), " ")
+				fmt.Fprintf(b, "rules=`echo \"$table\" | $egrep -e %s`\n", backquoted(Word("^-[Aa] "+Quote(key)+"( |$)")))
+			}
+			edit(b, e)
+		}
+	}
+}
+
+// rounds parts edits so that what one does is not asked for by another of its
+// round. Those of a service stay in their order.
+func rounds(edits []ipvs.Edit) [][]ipvs.Edit {
+	type service struct {
+		round int
+		whole bool                  // the service itself is concerned in this round
+		dests map[ipvs.DestKey]bool // that are
+	}
+	at := map[ipvs.Key]*service{}
+	var out [][]ipvs.Edit
+	for _, e := range edits {
+		s := at[e.Service.Key]
+		if s == nil {
+			s = &service{dests: map[ipvs.DestKey]bool{}}
+			at[e.Service.Key] = s
+		}
+		ofDest := e.Verb == ipvs.AddDest || e.Verb == ipvs.EditDest || e.Verb == ipvs.DeleteDest
+		if s.whole || s.dests[e.Dest.DestKey] || !ofDest && len(s.dests) > 0 {
+			s.round++
+			s.whole = false
+			clear(s.dests)
+		}
+		if ofDest {
+			s.dests[e.Dest.DestKey] = true
+		} else {
+			s.whole = true
+		}
+		if s.round == len(out) {
+			out = append(out, nil)
+		}
+		out[s.round] = append(out[s.round], e)
+	}
+	return out
+}
+
+// edit renders an edit of the IPVS table, with what ipvs.Make asks before of
+// the rules of its service.
 func edit(b *strings.Builder, e ipvs.Edit) {
-	b.WriteString("rules=`ipvsadm -Sn 2>/dev/null`\n")
 	has := func(re string) string { return fmt.Sprintf(`echo "$rules" | $egrep -e %s >/dev/null`, Word(re)) }
 	key := strings.Join(e.Service.Key.Args(), " ")
 	service, dests := "^-A "+Quote(key)+"( |$)", "^-a "+Quote(key)+" "
