@@ -200,7 +200,7 @@ func block(lines []line, at []int, s ipvs.Service, there bool) []string {
 	for i, p := range at {
 		e := lines[p].edit
 		if i == 0 {
-			out[0] = keep(lines[p], ipvs.Edit{Verb: ipvs.AddService, Service: s})
+			out[0] = keep(lines[p], ipvs.Edit{Verb: ipvs.AddService, Service: &s})
 			continue
 		}
 		j := slices.IndexFunc(s.Dests, func(d ipvs.Destination) bool { return d.DestKey == e.Dest.DestKey })
@@ -225,7 +225,7 @@ func block(lines []line, at []int, s ipvs.Service, there bool) []string {
 }
 
 func destRule(s ipvs.Service, d ipvs.Destination) ipvs.Edit {
-	return ipvs.Edit{Verb: ipvs.AddDest, Service: ipvs.Service{Key: s.Key}, Dest: d}
+	return ipvs.Edit{Verb: ipvs.AddDest, Service: &ipvs.Service{Key: s.Key}, Dest: d}
 }
 
 // keep gives the line as it was where it says e, else e.

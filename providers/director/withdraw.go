@@ -49,7 +49,7 @@ func edits(have []ipvs.Service, list []inventory.Withdrawal) []ipvs.Edit {
 	for _, w := range list {
 		key := KeyOf(w)
 		d, there := at[key][ipvs.DestKey{Addr: w.Server, Port: uint16(w.ServerPort)}]
-		e := ipvs.Edit{Verb: ipvs.EditDest, Service: ipvs.Service{Key: key}, Dest: d}
+		e := ipvs.Edit{Verb: ipvs.EditDest, Service: &ipvs.Service{Key: key}, Dest: d}
 		switch {
 		case !there:
 			continue

@@ -92,22 +92,30 @@ type change struct {
 	dest    *Destination
 }
 
-// expand makes edits of changes.
+// expand makes edits of changes. Those of a service's real servers share what
+// names it.
 func expand(list []change) []Edit {
 	if len(list) == 0 {
 		return nil
 	}
 	edits := make([]Edit, len(list))
-	for i, c := range list {
-		e := &edits[i]
+	var named *Service
+	var of *Want
+	for i := range list {
+		c, e := &list[i], &edits[i]
 		e.Verb = c.verb
 		switch {
 		case c.verb == DeleteService:
-			e.Service = header(*c.service)
+			s := header(*c.service)
+			e.Service = &s
 		case c.dest == nil:
-			e.Service = header(*c.service).Normal()
+			s := header(*c.service).Normal()
+			e.Service = &s
 		default:
-			e.Service.Key, e.Dest, e.AnyWeight = c.want.Key, c.dest.Normal(), c.want.AnyWeight
+			if of != c.want {
+				named, of = &Service{Key: c.want.Key}, c.want
+			}
+			e.Service, e.Dest, e.AnyWeight = named, c.dest.Normal(), c.want.AnyWeight
 		}
 	}
 	return edits

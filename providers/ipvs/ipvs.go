@@ -6,6 +6,8 @@ package ipvs
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 )
@@ -263,7 +265,7 @@ type Edit struct {
 	// is not compared, and an EditDest keeps the one that is there.
 	AnyWeight bool `json:"any_weight,omitempty"`
 
-	Service Service     `json:"service"`
+	Service *Service    `json:"service"` // never nil; many edits may share one, which none changes
 	Dest    Destination `json:"dest,omitzero"`
 
 	// WasService and WasDest, where one is set, are what the entry must be
@@ -272,6 +274,18 @@ type Edit struct {
 	// Anything else was made by somebody since: ErrChanged.
 	WasService *Service     `json:"was_service,omitempty"`
 	WasDest    *Destination `json:"was_dest,omitempty"`
+}
+
+// UnmarshalJSON reads an edit. One that names no service is an error.
+func (e *Edit) UnmarshalJSON(b []byte) error {
+	type plain Edit
+	if err := json.Unmarshal(b, (*plain)(e)); err != nil {
+		return err
+	}
+	if e.Service == nil {
+		return errors.New("an edit of the IPVS table names no service")
+	}
+	return nil
 }
 
 // A Table is the IPVS table of one machine.

@@ -239,11 +239,11 @@ func (l *fakeLink) edit(m message) syscall.Errno {
 		cmdNewService: AddService, cmdSetService: EditService, cmdDelService: DeleteService,
 		cmdNewDest: AddDest, cmdSetDest: EditDest, cmdDelDest: DeleteDest,
 	}[m.body[0]]
-	e := Edit{Verb: verb}
+	e := Edit{Verb: verb, Service: &Service{}}
 	for a := (attrs{rest: m.body[genlHeader:]}); a.next(); {
 		var err error
 		if a.kind == attrService {
-			e.Service, err = decodeService(a.value)
+			*e.Service, err = decodeService(a.value)
 		} else {
 			e.Dest, err = decodeDest(a.value, e.Service.Key.IPv6())
 		}
@@ -358,7 +358,7 @@ func (a fakeSockopt) set(option int, buf []byte) error {
 	}
 	a.kernel.sets++
 	ne := binary.NativeEndian
-	e := Edit{Verb: EditDest, Service: Service{Key: Key{
+	e := Edit{Verb: EditDest, Service: &Service{Key: Key{
 		Mark: ne.Uint32(buf[12:]), Protocol: protocolName(ne.Uint16(buf)),
 		Addr: netip.AddrFrom4([4]byte(buf[4:8])), Port: binary.BigEndian.Uint16(buf[8:]),
 	}}}
@@ -474,8 +474,9 @@ func TestKernelSendsInBatches(t *testing.T) {
 	k := &fakeKernel{table: &Memory{}, noise: true}
 	es := edits(t, "-A -t 192.0.2.1:80")
 	for i := range maxBatch {
-		e := es[0]
-		e.Service.Key.Port = uint16(1000 + i)
+		e, service := es[0], *es[0].Service
+		service.Key.Port = uint16(1000 + i)
+		e.Service = &service
 		es = append(es, e)
 	}
 	if err := fake(k).Apply(context.Background(), es); err != nil {
@@ -705,7 +706,7 @@ func unhex(c byte) byte {
 // FuzzAnswers: nothing that arrives makes the decoder read out of bounds.
 func FuzzAnswers(f *testing.F) {
 	for _, e := range []Edit{
-		{Verb: AddService, Service: Service{Key: Key{Mark: 7}, Scheduler: "rr"}},
+		{Verb: AddService, Service: &Service{Key: Key{Mark: 7}, Scheduler: "rr"}},
 	} {
 		f.Add(editMessage(fakeFamily, e))
 	}

@@ -77,7 +77,7 @@ func Left(have []Service, edits []Edit) (todo []Edit, errs []error) {
 			e.WasService = &now.head
 			for _, d := range now.sorted() {
 				d = d.Normal()
-				todo = append(todo, Edit{Verb: DeleteDest, Service: Service{Key: e.Service.Key}, Dest: d, WasDest: &d})
+				todo = append(todo, Edit{Verb: DeleteDest, Service: &Service{Key: e.Service.Key}, Dest: d, WasDest: &d})
 			}
 		case EditDest, DeleteDest:
 			was := now.dests[e.Dest.DestKey].Normal()
@@ -158,12 +158,12 @@ func (st *state) needs(e Edit) (bool, error) {
 	dest, there := now.dests[e.Dest.DestKey]
 	switch e.Verb {
 	case AddService:
-		if !sameService(&now.head, &e.Service) {
+		if !sameService(&now.head, e.Service) {
 			return false, fmt.Errorf("it is there, but different: %w", ErrChanged)
 		}
 		return false, nil
 	case EditService:
-		if sameService(&now.head, &e.Service) {
+		if sameService(&now.head, e.Service) {
 			return false, nil
 		}
 		if e.WasService != nil && !sameService(&now.head, e.WasService) {

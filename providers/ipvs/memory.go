@@ -59,7 +59,8 @@ func (m *Memory) Apply(ctx context.Context, edits []Edit) error {
 			return &EditError{Index: i, Edit: e, Err: err}
 		}
 		e.AnyWeight = false // Make has settled it
-		e.Service = e.Service.Normal()
+		s := e.Service.Normal()
+		e.Service = &s
 		e.Dest = e.Dest.Normal()
 		if m.Local != nil && m.Local(e.Dest.Addr) && (e.Verb == AddDest || e.Verb == EditDest) {
 			e.Dest.Method = Local

@@ -118,7 +118,7 @@ func parseArgs(args []string, saved bool) (Edit, error) {
 	if err != nil {
 		return Edit{}, err
 	}
-	p := parser{saved: saved, e: Edit{Service: Service{Scheduler: "wlc"}, Dest: Destination{Method: DR, Weight: 1}}}
+	p := parser{saved: saved, e: Edit{Service: &Service{Scheduler: "wlc"}, Dest: Destination{Method: DR, Weight: 1}}}
 	for i, s := range set {
 		if slices.ContainsFunc(set[:i], func(o setting) bool { return o.name == s.name }) {
 			return Edit{}, fmt.Errorf("option --%s is given twice", s.name)
@@ -148,7 +148,7 @@ func (p *parser) take(s setting) (err error) {
 		p.e.Verb = v
 		return nil
 	}
-	sv, d := &p.e.Service, &p.e.Dest
+	sv, d := p.e.Service, &p.e.Dest
 	switch s.name {
 	case "tcp-service", "udp-service", "sctp-service", "fwmark-service":
 		if p.service {
@@ -254,7 +254,7 @@ func (p *parser) finish() (Edit, error) {
 	if !p.service {
 		return Edit{}, errors.New("no service is named")
 	}
-	sv := &e.Service
+	sv := e.Service
 	if p.mask != "" {
 		if err := sv.parseMask(p.mask); err != nil {
 			return Edit{}, err
@@ -274,10 +274,10 @@ func (p *parser) finish() (Edit, error) {
 		return Edit{}, errors.New("a real server belongs to -a, -e and -d, and only to them")
 	}
 	if !forDest {
-		e.Service = e.Service.Normal()
+		*sv = sv.Normal()
 		e.Dest = Destination{}
 		if e.Verb == DeleteService {
-			e.Service = Service{Key: sv.Key}
+			e.Service = &Service{Key: sv.Key}
 		}
 		return e, nil
 	}
@@ -296,7 +296,7 @@ func (p *parser) finish() (Edit, error) {
 	if port < 0 || (!p.saved && e.Verb != DeleteDest && sv.Key.Mark == 0 && e.Dest.Method != NAT) {
 		e.Dest.Port = sv.Key.Port
 	}
-	e.Service = Service{Key: sv.Key}
+	e.Service = &Service{Key: sv.Key}
 	e.Dest = e.Dest.Normal()
 	if e.Verb == DeleteDest {
 		e.Dest = Destination{DestKey: e.Dest.DestKey}
@@ -435,7 +435,7 @@ func ParseRules(text []byte) ([]Service, error) {
 		switch {
 		case e.Verb == AddService && !there:
 			at[e.Service.Key] = len(out)
-			out = append(out, e.Service)
+			out = append(out, *e.Service)
 		case e.Verb == AddDest && there:
 			out[i].Dests = append(out[i].Dests, e.Dest)
 		default:

@@ -13,6 +13,18 @@ type state struct {
 type entry struct {
 	head  Service // without real servers
 	dests map[DestKey]Destination
+	named *Service // see name
+}
+
+// name is the service of edits that only name it: one for all of them.
+func (e *entry) name(k Key) *Service {
+	if e == nil {
+		return &Service{Key: k}
+	}
+	if e.named == nil {
+		e.named = &Service{Key: k}
+	}
+	return e.named
 }
 
 func newState(services []Service) *state {
@@ -50,7 +62,7 @@ func (st *state) do(e Edit) {
 			now = &entry{dests: map[DestKey]Destination{}}
 			st.own[e.Service.Key] = now
 		}
-		now.head = header(e.Service)
+		now.head = header(*e.Service)
 	case DeleteService:
 		st.own[e.Service.Key] = nil
 	case AddDest, EditDest:
@@ -128,8 +140,8 @@ func Inverse(have []Service, edits []Edit) []Edit {
 
 // inverse gives what would undo e, made on the present state.
 func (st *state) inverse(e Edit) []Edit {
-	key := Service{Key: e.Service.Key}
 	now := st.get(e.Service.Key)
+	key := now.name(e.Service.Key)
 	var old Destination
 	there := false
 	if now != nil {
@@ -138,16 +150,18 @@ func (st *state) inverse(e Edit) []Edit {
 	}
 	switch e.Verb {
 	case AddService, EditService:
-		left := header(e.Service)
+		left := header(*e.Service)
 		if now == nil {
-			return []Edit{{Verb: DeleteService, Service: left, WasService: &left}}
+			return []Edit{{Verb: DeleteService, Service: &left, WasService: &left}}
 		}
-		return []Edit{{Verb: EditService, Service: now.head, WasService: &left}}
+		was := now.head
+		return []Edit{{Verb: EditService, Service: &was, WasService: &left}}
 	case DeleteService:
 		if now == nil {
 			return nil
 		}
-		back := []Edit{{Verb: AddService, Service: now.head}}
+		was := now.head
+		back := []Edit{{Verb: AddService, Service: &was}}
 		for _, d := range now.sorted() {
 			d.Active, d.Inactive, d.Persistent, d.Counts = 0, 0, 0, nil
 			back = append(back, Edit{Verb: AddDest, Service: key, Dest: d})

@@ -194,10 +194,10 @@ func Format(services []Service) string {
 }
 
 func (s Service) writeRules(b *strings.Builder) {
-	b.WriteString(Edit{Verb: AddService, Service: s}.Rule())
+	b.WriteString(Edit{Verb: AddService, Service: &s}.Rule())
 	b.WriteByte('\n')
 	for _, d := range s.Dests {
-		b.WriteString(Edit{Verb: AddDest, Service: Service{Key: s.Key}, Dest: d}.Rule())
+		b.WriteString(Edit{Verb: AddDest, Service: &s, Dest: d}.Rule())
 		b.WriteByte('\n')
 	}
 }

@@ -180,9 +180,9 @@ func (w *writer) edit(family uint16, seq uint32, flags int, e *Edit) {
 	}
 	at := w.open(family, seq, flags, cmd)
 	if e.Verb == AddService || e.Verb == EditService || e.Verb == DeleteService {
-		w.service(&e.Service, whole)
+		w.service(e.Service, whole)
 	} else {
-		w.service(&e.Service, false)
+		w.service(e.Service, false)
 		w.dest(&e.Dest, whole)
 	}
 	w.done(at)

@@ -217,8 +217,8 @@ func TestServices(t *testing.T) {
 	heavy := dest
 	heavy.Weight = 5
 	c, have := add(have,
-		ipvs.Edit{Verb: ipvs.EditDest, Service: ipvs.Service{Key: key(80)}, Dest: heavy},
-		ipvs.Edit{Verb: ipvs.AddService, Service: ipvs.Service{Key: key(81), Scheduler: "wlc"}})
+		ipvs.Edit{Verb: ipvs.EditDest, Service: &ipvs.Service{Key: key(80)}, Dest: heavy},
+		ipvs.Edit{Verb: ipvs.AddService, Service: &ipvs.Service{Key: key(81), Scheduler: "wlc"}})
 	l := Ledger{}.Next(inventory.Desired{}, []Change{c})
 	want := []Service{{Key: key(80), Orig: &theirs}, {Key: key(81)}}
 	if d := cmp.Diff(want, l.IPVS, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
@@ -226,8 +226,8 @@ func TestServices(t *testing.T) {
 	}
 	// Taken back, each is nobody's business any more.
 	c, _ = add(have,
-		ipvs.Edit{Verb: ipvs.EditDest, Service: ipvs.Service{Key: key(80)}, Dest: dest},
-		ipvs.Edit{Verb: ipvs.DeleteService, Service: ipvs.Service{Key: key(81), Scheduler: "wlc"}})
+		ipvs.Edit{Verb: ipvs.EditDest, Service: &ipvs.Service{Key: key(80)}, Dest: dest},
+		ipvs.Edit{Verb: ipvs.DeleteService, Service: &ipvs.Service{Key: key(81), Scheduler: "wlc"}})
 	if l = l.Next(inventory.Desired{}, []Change{c}); !l.Empty() {
 		t.Errorf("%+v", l.IPVS)
 	}

@@ -106,9 +106,9 @@ func TestReversalOfTheTable(t *testing.T) {
 	before := ipvs.Format(m.table.Services)
 	// Lent, then deleted; another changed; one added.
 	made := makeAll(t, m,
-		step1(ipvs.Edit{Verb: ipvs.EditDest, Service: on, Dest: dest(1, 0)}),
-		step1(ipvs.Edit{Verb: ipvs.DeleteDest, Service: on, Dest: dest(1, 0)}, ipvs.Edit{Verb: ipvs.EditDest, Service: on, Dest: dest(2, 7)}),
-		step1(ipvs.Edit{Verb: ipvs.AddDest, Service: on, Dest: dest(3, 1)}))
+		step1(ipvs.Edit{Verb: ipvs.EditDest, Service: &on, Dest: dest(1, 0)}),
+		step1(ipvs.Edit{Verb: ipvs.DeleteDest, Service: &on, Dest: dest(1, 0)}, ipvs.Edit{Verb: ipvs.EditDest, Service: &on, Dest: dest(2, 7)}),
+		step1(ipvs.Edit{Verb: ipvs.AddDest, Service: &on, Dest: dest(3, 1)}))
 	after := ipvs.Format(m.table.Services)
 	steps := step.Reversals(made)
 	if len(steps) != 1 {
@@ -128,7 +128,7 @@ func TestReversalOfTheTable(t *testing.T) {
 		t.Errorf("undo of the way back: %s", diff)
 	}
 	// Somebody drains the changed one: that stays, the rest goes back.
-	if err := m.table.Apply(t.Context(), []ipvs.Edit{{Verb: ipvs.EditDest, Service: on, Dest: dest(2, 1)}}); err != nil {
+	if err := m.table.Apply(t.Context(), []ipvs.Edit{{Verb: ipvs.EditDest, Service: &on, Dest: dest(2, 1)}}); err != nil {
 		t.Fatal(err)
 	}
 	if c, err = steps[0].Check(t.Context(), m); err != nil {

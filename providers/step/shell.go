@@ -280,7 +280,7 @@ func edit(b *strings.Builder, e ipvs.Edit) {
 	service, dests := "^-A "+Quote(key)+"( |$)", "^-a "+Quote(key)+" "
 	dest := "^-a " + Quote(key+" -r "+e.Dest.String()) + "( |$)"
 	serviceIs := func(s ipvs.Service) string {
-		return "^" + Quote(ipvs.Edit{Verb: ipvs.AddService, Service: s}.Rule()) + " *$"
+		return "^" + Quote(ipvs.Edit{Verb: ipvs.AddService, Service: &s}.Rule()) + " *$"
 	}
 	destIs := func(d ipvs.Destination) string {
 		// -Sn leaves the thresholds out, and newer ones name the kind of tunnel.
@@ -301,9 +301,9 @@ func edit(b *strings.Builder, e ipvs.Edit) {
 	var when [][2]string // the first that holds; an empty condition is the rest
 	switch e.Verb {
 	case ipvs.AddService:
-		when = [][2]string{{has(serviceIs(e.Service)), ":"}, {has(service), no}, {"", make}}
+		when = [][2]string{{has(serviceIs(*e.Service)), ":"}, {has(service), no}, {"", make}}
 	case ipvs.EditService:
-		when = [][2]string{{has(serviceIs(e.Service)), ":"}}
+		when = [][2]string{{has(serviceIs(*e.Service)), ":"}}
 		if e.WasService != nil {
 			when = append(when, [2]string{has(serviceIs(*e.WasService)), make}, [2]string{"", no})
 		} else {

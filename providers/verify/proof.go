@@ -116,8 +116,8 @@ func acceptLocal(dev string) string { return "net/ipv4/conf/" + dev + "/accept_l
 func (p *Proof) edits(c Check, mark uint32) []ipvs.Edit {
 	s := ipvs.Service{Key: ipvs.Key{Mark: mark, V6: c.IPv6}, Scheduler: c.Scheduler}
 	return []ipvs.Edit{
-		{Verb: ipvs.AddService, Service: s},
-		{Verb: ipvs.AddDest, Service: s, Dest: ipvs.Destination{DestKey: c.Real, Method: c.Method, Weight: 1}},
+		{Verb: ipvs.AddService, Service: &s},
+		{Verb: ipvs.AddDest, Service: &s, Dest: ipvs.Destination{DestKey: c.Real, Method: c.Method, Weight: 1}},
 	}
 }
 

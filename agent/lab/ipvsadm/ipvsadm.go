@@ -124,7 +124,7 @@ func (p *program) process(m *sim.Machine, c *sim.Call, args []string, restoring 
 		}[p.v])
 		return 0, nil
 	}
-	if err := p.apply(m, ipvs.Edit{Verb: r.edit(), Service: r.service, Dest: r.dest}); err != nil {
+	if err := p.apply(m, ipvs.Edit{Verb: r.edit(), Service: &r.service, Dest: r.dest}); err != nil {
 		fmt.Fprintln(c.Stderr, p.words(err))
 		return 255, nil
 	}

@@ -115,9 +115,9 @@ func TestToolRoundTrip(t *testing.T) {
 		m := machine(V131)
 		tool := ipvs.NewTool(m)
 		for _, s := range want {
-			edits := []ipvs.Edit{{Verb: ipvs.AddService, Service: s}}
+			edits := []ipvs.Edit{{Verb: ipvs.AddService, Service: &s}}
 			for _, d := range s.Dests {
-				edits = append(edits, ipvs.Edit{Verb: ipvs.AddDest, Service: ipvs.Service{Key: s.Key}, Dest: d})
+				edits = append(edits, ipvs.Edit{Verb: ipvs.AddDest, Service: &ipvs.Service{Key: s.Key}, Dest: d})
 			}
 			if err := tool.Apply(context.Background(), edits); err != nil {
 				t.Fatal(err)

@@ -33,11 +33,11 @@ func TestTableGoesWithTheProcessAndTheBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := table.Apply(t.Context(), []ipvs.Edit{{Verb: ipvs.AddService, Service: service()}}); err != nil {
+	if err := table.Apply(t.Context(), []ipvs.Edit{{Verb: ipvs.AddService, Service: new(service())}}); err != nil {
 		t.Fatal(err)
 	}
 	s.End()
-	if err := table.Apply(t.Context(), []ipvs.Edit{{Verb: ipvs.DeleteService, Service: service()}}); !errors.Is(err, host.ErrLost) {
+	if err := table.Apply(t.Context(), []ipvs.Edit{{Verb: ipvs.DeleteService, Service: new(service())}}); !errors.Is(err, host.ErrLost) {
 		t.Errorf("a dead process edits: %v", err)
 	}
 	table, err = m.IPVS()

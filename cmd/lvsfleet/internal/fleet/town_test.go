@@ -161,7 +161,7 @@ func (c *citizen) edits(d inventory.Desired) []ipvs.Edit {
 					if s.Key != director.KeyOf(x) || dest.Addr != x.Server || int(dest.Port) != x.ServerPort {
 						continue
 					}
-					e := ipvs.Edit{Verb: ipvs.DeleteDest, Service: ipvs.Service{Key: s.Key}, Dest: dest}
+					e := ipvs.Edit{Verb: ipvs.DeleteDest, Service: &ipvs.Service{Key: s.Key}, Dest: dest}
 					if !x.Gone {
 						if dest.Weight == 0 {
 							continue
