@@ -60,7 +60,8 @@ func Diff(have []Service, want []Want) (edits []Edit, foreign []Service) {
 		}
 	}
 	slices.SortFunc(foreign, func(a, b Service) int { return a.Key.Compare(b.Key) })
-	return expand(append(d.all, gone...)), foreign
+	d.all.add(gone...)
+	return d.all.edits(), foreign
 }
 
 // ordered gives the places in want in the order of the keys.
@@ -92,30 +93,33 @@ type change struct {
 	dest    *Destination
 }
 
-// expand makes edits of changes. Those of a service's real servers share what
-// names it.
-func expand(list []change) []Edit {
-	if len(list) == 0 {
+// edits makes edits of the changes. Those of a service's real servers share
+// what names it.
+func (p *pieces) edits() []Edit {
+	if p.n == 0 {
 		return nil
 	}
-	edits := make([]Edit, len(list))
+	edits := make([]Edit, 0, p.n)
 	var named *Service
 	var of *Want
-	for i := range list {
-		c, e := &list[i], &edits[i]
-		e.Verb = c.verb
-		switch {
-		case c.verb == DeleteService:
-			s := header(*c.service)
-			e.Service = &s
-		case c.dest == nil:
-			s := header(*c.service).Normal()
-			e.Service = &s
-		default:
-			if of != c.want {
-				named, of = &Service{Key: c.want.Key}, c.want
+	for _, list := range append(p.full, p.last) {
+		for i := range list {
+			c := &list[i]
+			edits = append(edits, Edit{Verb: c.verb})
+			e := &edits[len(edits)-1]
+			switch {
+			case c.verb == DeleteService:
+				s := header(*c.service)
+				e.Service = &s
+			case c.dest == nil:
+				s := header(*c.service).Normal()
+				e.Service = &s
+			default:
+				if of != c.want {
+					named, of = &Service{Key: c.want.Key}, c.want
+				}
+				e.Service, e.Dest, e.AnyWeight = named, c.dest.Normal(), c.want.AnyWeight
 			}
-			e.Service, e.Dest, e.AnyWeight = named, c.dest.Normal(), c.want.AnyWeight
 		}
 	}
 	return edits
@@ -123,24 +127,34 @@ func expand(list []change) []Edit {
 
 // A differ collects changes; its lists are used again for each service.
 type differ struct {
-	all                 []change
+	all                 pieces
 	edit, quiet, remove []change
 }
 
-// room makes room for n changes more. The list doubles where append would let
-// it grow by a quarter: the memory of a large one is dear, being new.
-func (d *differ) room(n int) {
-	if cap(d.all)-len(d.all) < n {
-		d.all = slices.Grow(d.all, max(n, len(d.all)))
+// A pieces is a list of changes that grows without being copied: the memory of
+// a large one is dear, being new.
+type pieces struct {
+	full [][]change
+	last []change
+	n    int
+}
+
+func (p *pieces) add(list ...change) {
+	for _, c := range list {
+		if len(p.last) == cap(p.last) {
+			p.full = append(p.full, p.last)
+			p.last = make([]change, 0, min(max(16, 2*cap(p.last)), 2048))
+		}
+		p.last = append(p.last, c)
 	}
+	p.n += len(list)
 }
 
 func (d *differ) add(w *Want) {
-	d.room(1 + len(w.Dests))
-	d.all = append(d.all, change{AddService, &w.Service, w, nil})
+	d.all.add(change{AddService, &w.Service, w, nil})
 	dests := sortedDests(w.Dests)
 	for i := range dests {
-		d.all = append(d.all, change{AddDest, nil, w, &dests[i]})
+		d.all.add(change{AddDest, nil, w, &dests[i]})
 	}
 }
 
@@ -161,7 +175,7 @@ func sameDests(have []Destination, w *Want) bool {
 // order.
 func (d *differ) change(have *Service, w *Want) {
 	if !sameService(have, &w.Service) {
-		d.all = append(d.all, change{EditService, &w.Service, w, nil})
+		d.all.add(change{EditService, &w.Service, w, nil})
 	}
 	if sameDests(have.Dests, w) {
 		return
@@ -194,7 +208,7 @@ func (d *differ) change(have *Service, w *Want) {
 			continue
 		case held(wanted[j].DestKey):
 		case order > 0:
-			d.all = append(d.all, change{AddDest, nil, w, &wanted[j]})
+			d.all.add(change{AddDest, nil, w, &wanted[j]})
 		case !sameDest(&now[i], &wanted[j], w.AnyWeight):
 			d.changeDest(&now[i], &wanted[j], w)
 		}
@@ -205,10 +219,9 @@ func (d *differ) change(have *Service, w *Want) {
 			// said twice: the first counts
 		}
 	}
-	d.room(len(d.edit) + len(d.quiet) + len(d.remove))
-	d.all = append(d.all, d.edit...)
-	d.all = append(d.all, d.quiet...)
-	d.all = append(d.all, d.remove...)
+	d.all.add(d.edit...)
+	d.all.add(d.quiet...)
+	d.all.add(d.remove...)
 }
 
 func (d *differ) changeDest(now, dest *Destination, w *Want) {

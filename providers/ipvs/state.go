@@ -127,19 +127,18 @@ func After(have []Service, edits []Edit) []Service {
 // and never undoes what somebody else has done since.
 func Inverse(have []Service, edits []Edit) []Edit {
 	st := newState(have)
-	var undo [][]Edit
+	undo := make([]Edit, 0, len(edits)) // turned round
 	for _, e := range edits {
-		if back := st.inverse(e); back != nil {
-			undo = append(undo, back)
-		}
+		undo = st.inverse(undo, e)
 		st.do(e)
 	}
 	slices.Reverse(undo)
-	return slices.Concat(undo...)
+	return undo
 }
 
-// inverse gives what would undo e, made on the present state.
-func (st *state) inverse(e Edit) []Edit {
+// inverse appends what would undo e, made on the present state, the last edit
+// first.
+func (st *state) inverse(undo []Edit, e Edit) []Edit {
 	now := st.get(e.Service.Key)
 	key := now.name(e.Service.Key)
 	var old Destination
@@ -152,32 +151,32 @@ func (st *state) inverse(e Edit) []Edit {
 	case AddService, EditService:
 		left := header(*e.Service)
 		if now == nil {
-			return []Edit{{Verb: DeleteService, Service: &left, WasService: &left}}
+			return append(undo, Edit{Verb: DeleteService, Service: &left, WasService: &left})
 		}
 		was := now.head
-		return []Edit{{Verb: EditService, Service: &was, WasService: &left}}
+		return append(undo, Edit{Verb: EditService, Service: &was, WasService: &left})
 	case DeleteService:
 		if now == nil {
-			return nil
+			return undo
+		}
+		dests := now.sorted()
+		for i := len(dests) - 1; i >= 0; i-- {
+			d := dests[i]
+			d.Active, d.Inactive, d.Persistent, d.Counts = 0, 0, 0, nil
+			undo = append(undo, Edit{Verb: AddDest, Service: key, Dest: d})
 		}
 		was := now.head
-		back := []Edit{{Verb: AddService, Service: &was}}
-		for _, d := range now.sorted() {
-			d.Active, d.Inactive, d.Persistent, d.Counts = 0, 0, 0, nil
-			back = append(back, Edit{Verb: AddDest, Service: key, Dest: d})
-		}
-		return back
+		return append(undo, Edit{Verb: AddService, Service: &was})
 	case AddDest, EditDest:
 		left := e.Dest
 		if !there {
-			return []Edit{{Verb: DeleteDest, Service: key, Dest: left, WasDest: &left, AnyWeight: e.AnyWeight}}
+			return append(undo, Edit{Verb: DeleteDest, Service: key, Dest: left, WasDest: &left, AnyWeight: e.AnyWeight})
 		}
-		return []Edit{{Verb: EditDest, Service: key, Dest: old, WasDest: &left, AnyWeight: e.AnyWeight}}
+		return append(undo, Edit{Verb: EditDest, Service: key, Dest: old, WasDest: &left, AnyWeight: e.AnyWeight})
 	case DeleteDest:
-		if !there {
-			return nil
+		if there {
+			undo = append(undo, Edit{Verb: AddDest, Service: key, Dest: old, AnyWeight: e.AnyWeight})
 		}
-		return []Edit{{Verb: AddDest, Service: key, Dest: old, AnyWeight: e.AnyWeight}}
 	}
-	return nil
+	return undo
 }
