@@ -46,9 +46,11 @@ type link interface {
 // period (synchronize_rcu).
 const answerTimeout = 10 * time.Second
 
-// receiveBuffer is what the kernel may put into one datagram of a dump (32 KiB,
-// net/netlink/af_netlink.c), twice.
-const receiveBuffer = 64 << 10
+// receiveBuffer is room for one datagram. The kernel fills one of a dump with as
+// much as it has seen the receiver to have room for, or 8 KiB
+// (net/netlink/af_netlink.c, netlink_dump), and takes memory for that before
+// it knows how little there is to say: it is asked for no more than is usual.
+const receiveBuffer = 16 << 10
 
 // Dump reads the table: one request for the services, and one for the real
 // servers of each, by the shorter way where that says all that there is (see
