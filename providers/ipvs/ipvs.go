@@ -243,7 +243,12 @@ func (v Verb) String() string {
 }
 
 // MarshalText gives the name.
-func (v Verb) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+func (v Verb) MarshalText() ([]byte, error) {
+	if v < AddService || v > DeleteDest {
+		return nil, errors.New(v.String())
+	}
+	return []byte(v.String()), nil
+}
 
 // UnmarshalText reads a name.
 func (v *Verb) UnmarshalText(text []byte) error {
