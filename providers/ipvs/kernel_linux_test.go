@@ -341,9 +341,9 @@ func (a fakeSockopt) get(option int, buf []byte) error {
 			le.PutUint32(b[12:], uint32(d.Weight))
 			le.PutUint32(b[16:], d.Upper)
 			le.PutUint32(b[20:], d.Lower)
-			le.PutUint32(b[24:], uint32(d.Active))
-			le.PutUint32(b[28:], uint32(d.Inactive))
-			le.PutUint32(b[32:], uint32(d.Persistent))
+			le.PutUint32(b[24:], d.Active)
+			le.PutUint32(b[28:], d.Inactive)
+			le.PutUint32(b[32:], d.Persistent)
 			le.PutUint32(b[40:], 7) // a statistic
 			b = b[destEntrySize:]
 		}
