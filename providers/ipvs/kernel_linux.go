@@ -148,6 +148,8 @@ func (s *slab) take(n int) []Destination {
 // weight 0, after another kind of edit: what was to replace a real server is
 // known to be there before that one goes. Other edits that stand behind the
 // one that failed may have been made.
+// Where many changes of real servers follow on each other they are made one by
+// one, the older way, as far as that can say them.
 func (k *kernel) Apply(ctx context.Context, edits []Edit) error {
 	if len(edits) == 0 {
 		return nil
