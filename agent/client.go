@@ -17,9 +17,7 @@ import (
 type Client struct {
 	conn  io.ReadWriteCloser
 	build string
-
-	writeM  sync.Mutex
-	greeted bool // our line has been sent
+	out   *frameWriter
 
 	mu      sync.Mutex
 	next    uint64
@@ -46,7 +44,10 @@ const (
 // build ("": any). It returns at once: who is there is found out with the first
 // answer, a *NoAgentError where it is nobody.
 func NewClient(conn io.ReadWriteCloser, build string) *Client {
-	c := &Client{conn: conn, build: build, waiting: map[uint64]*pending{}, ended: make(chan struct{})}
+	c := &Client{
+		conn: conn, build: build, waiting: map[uint64]*pending{}, ended: make(chan struct{}),
+		out: newFrameWriter(conn, hello(clientMagic, build)),
+	}
 	go c.read()
 	return c
 }
@@ -65,9 +66,9 @@ func (c *Client) read() {
 		c.mu.Lock()
 		c.met = true
 		c.mu.Unlock()
-		for {
+		for frames := (&frameReader{r: r}); ; {
 			var res response
-			if err := readFrame(r, &res); err != nil {
+			if err := frames.next(&res); err != nil {
 				return fmt.Errorf("%w: the agent ended (%w)", host.ErrLost, err)
 			}
 			c.mu.Lock()
@@ -110,20 +111,8 @@ func (c *Client) answer(nonce string) {
 	while := c.while
 	c.mu.Unlock()
 	if while == nil || while() {
-		_ = c.send(request{Method: methodWord, Nonce: nonce}) // a line that is dead renews nothing
+		_ = c.out.send(request{Method: methodWord, Nonce: nonce}) // a line that is dead renews nothing
 	}
-}
-
-// send sends req, after our line where it is the first.
-func (c *Client) send(req request) error {
-	c.writeM.Lock()
-	defer c.writeM.Unlock()
-	var before []byte
-	if !c.greeted {
-		before = []byte(hello(clientMagic, c.build))
-	}
-	c.greeted = true
-	return writeFrame(c.conn, req, before...)
 }
 
 // A pending request waits for its answer.
@@ -177,7 +166,7 @@ func (c *Client) ask(ctx context.Context, req request, progress func(Event)) (re
 		delete(c.waiting, req.ID)
 	}()
 	sent := make(chan error, 1)
-	go func() { sent <- c.send(req) }()
+	go func() { sent <- c.out.send(req) }()
 
 	wanted := ctx.Done()
 	var patience <-chan time.Time
@@ -205,7 +194,7 @@ func (c *Client) ask(ctx context.Context, req request, progress func(Event)) (re
 			}
 		case <-wanted:
 			wanted = nil
-			go func() { _ = c.send(request{ID: req.ID, Method: methodCancel}) }()
+			go func() { _ = c.out.send(request{ID: req.ID, Method: methodCancel}) }()
 			timer := time.NewTimer(cancelGrace)
 			defer timer.Stop()
 			patience = timer.C

@@ -55,7 +55,7 @@ func (s Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	c := &conversation{
 		engine: &Engine{Host: s.Host, Plan: plan, Root: s.Root, Guard: s.Guard},
-		out:    out,
+		out:    newFrameWriter(out, ""),
 		words:  make(chan string, 1),
 	}
 	c.engine.Renew = c.renew
@@ -65,8 +65,7 @@ func (s Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 // A conversation is one controller's.
 type conversation struct {
 	engine *Engine
-	out    io.Writer
-	outM   sync.Mutex
+	out    *frameWriter
 	words  chan string // nonces that the controller has said again
 
 	watched *inventory.Desired // what is asked about by watch; one request at a time
@@ -98,9 +97,9 @@ func (c *conversation) serve(ctx context.Context, in io.Reader) error {
 	failed := make(chan error, 1)
 	go func() {
 		defer close(queue)
-		for {
+		for frames := (&frameReader{r: in}); ; {
 			var req request
-			if err := readFrame(in, &req); err != nil {
+			if err := frames.next(&req); err != nil {
 				failed <- err
 				return
 			}
@@ -182,11 +181,7 @@ func (c *conversation) cancel(id uint64) {
 	}
 }
 
-func (c *conversation) send(r response) error {
-	c.outM.Lock()
-	defer c.outM.Unlock()
-	return writeFrame(c.out, r)
-}
+func (c *conversation) send(r response) error { return c.out.send(r) }
 
 // answer does what is asked. A line that takes no answer has ended; the reader
 // sees that too.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
@@ -18,6 +19,12 @@ import (
 // length, four bytes, the most significant first, and as many bytes of JSON.
 // The controller does not wait for the agent's line before it asks, so that a
 // check costs one round trip.
+//
+// What is long, a table of tens of thousands of real servers, goes in pieces,
+// between which other frames may pass: over a slow line it takes minutes, and a
+// guard that hears nothing for as long would undo what is being told. The two
+// highest bits of a length say so: longPiece, and longEnd with the last one. Of
+// each side one frame at a time goes in pieces.
 const (
 	clientMagic = "lvsfleet-controller/1 "
 	agentMagic  = "lvsfleet-agent/1 "
@@ -27,6 +34,12 @@ const (
 	maxGarbage = 64 << 10
 	// MaxFrame bounds a frame, in bytes.
 	MaxFrame = 256 << 20
+
+	longPiece = 1 << 31
+	longEnd   = 1 << 30
+	// maxPiece is what a frame may hold to go in one piece: half a second at a
+	// megabit.
+	maxPiece = 64 << 10
 )
 
 // hello is the line of a side whose build has that hash.
@@ -45,8 +58,20 @@ func buildOf(rest string) string {
 	return rest
 }
 
-// writeFrame sends v in one write.
-func writeFrame(w io.Writer, v any, before ...byte) error {
+// A frameWriter sends frames. It is safe for concurrent use.
+type frameWriter struct {
+	w        io.Writer
+	greeting []byte        // goes before the first one
+	turn     chan struct{} // full while somebody writes: who waits longest is next, which a mutex does not promise
+	long     sync.Mutex    // held for a frame that goes in pieces
+}
+
+func newFrameWriter(w io.Writer, greeting string) *frameWriter {
+	return &frameWriter{w: w, greeting: []byte(greeting), turn: make(chan struct{}, 1)}
+}
+
+// send sends v, in one write where it is short.
+func (f *frameWriter) send(v any) error {
 	payload, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode frame: %w", err)
@@ -54,36 +79,73 @@ func writeFrame(w io.Writer, v any, before ...byte) error {
 	if len(payload) > MaxFrame {
 		return fmt.Errorf("encode frame: %d bytes are more than %d", len(payload), MaxFrame)
 	}
-	frame := make([]byte, 0, len(before)+4+len(payload))
-	frame = append(frame, before...)
-	frame = binary.BigEndian.AppendUint32(frame, uint32(len(payload)))
-	frame = append(frame, payload...)
-	_, err = w.Write(frame)
+	if len(payload) <= maxPiece {
+		return f.write(0, payload)
+	}
+	f.long.Lock()
+	defer f.long.Unlock()
+	for len(payload) > maxPiece {
+		if err := f.write(longPiece, payload[:maxPiece]); err != nil {
+			return err
+		}
+		payload = payload[maxPiece:]
+	}
+	return f.write(longPiece|longEnd, payload)
+}
+
+func (f *frameWriter) write(bits uint32, payload []byte) error {
+	f.turn <- struct{}{}
+	defer func() { <-f.turn }()
+	b := make([]byte, 0, len(f.greeting)+4+len(payload))
+	b = append(b, f.greeting...)
+	f.greeting = nil
+	b = binary.BigEndian.AppendUint32(b, bits|uint32(len(payload)))
+	_, err := f.w.Write(append(b, payload...))
 	return err
 }
 
-// readFrame reads one frame into v; io.EOF where the stream ends before it.
-// Memory grows with what has arrived, not with what the length promises.
-func readFrame(r io.Reader, v any) error {
-	var head [4]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		if errors.Is(err, io.EOF) {
-			return io.EOF
+// A frameReader reads frames.
+type frameReader struct {
+	r    io.Reader
+	long bytes.Buffer // the pieces of one that have come
+}
+
+// next reads one frame into v; io.EOF where the stream ends before it. Memory
+// grows with what has arrived, not with what a length promises.
+func (f *frameReader) next(v any) error {
+	for {
+		var head [4]byte
+		if _, err := io.ReadFull(f.r, head[:]); err != nil {
+			if errors.Is(err, io.EOF) && f.long.Len() == 0 {
+				return io.EOF
+			}
+			return fmt.Errorf("read frame: %w", noEOF(err))
 		}
-		return fmt.Errorf("read frame: %w", err)
+		n := binary.BigEndian.Uint32(head[:])
+		piece, end := n&longPiece != 0, n&longEnd != 0
+		n &^= longPiece | longEnd
+		into := &f.long
+		if !piece {
+			into = &bytes.Buffer{}
+		}
+		if into.Len()+int(n) > MaxFrame || end && !piece {
+			return fmt.Errorf("read frame: %d bytes are more than %d, or no end of pieces", into.Len()+int(n), MaxFrame)
+		}
+		if _, err := io.CopyN(into, f.r, int64(n)); err != nil {
+			return fmt.Errorf("read frame: %w", noEOF(err))
+		}
+		if piece && !end {
+			continue
+		}
+		err := json.Unmarshal(into.Bytes(), v)
+		if piece {
+			f.long = bytes.Buffer{}
+		}
+		if err != nil {
+			return fmt.Errorf("decode frame: %w", err)
+		}
+		return nil
 	}
-	n := binary.BigEndian.Uint32(head[:])
-	if n > MaxFrame {
-		return fmt.Errorf("read frame: %d bytes are more than %d", n, MaxFrame)
-	}
-	var payload bytes.Buffer
-	if _, err := io.CopyN(&payload, r, int64(n)); err != nil {
-		return fmt.Errorf("read frame: %w", noEOF(err))
-	}
-	if err := json.Unmarshal(payload.Bytes(), v); err != nil {
-		return fmt.Errorf("decode frame: %w", err)
-	}
-	return nil
 }
 
 func noEOF(err error) error {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -40,11 +41,11 @@ func TestErrorsCrossTheWire(t *testing.T) {
 		errors.Join(&StepError{Phase: "check", Step: "a", Err: step.Refuse("", "one")}, errors.New("two")),
 	} {
 		var stream bytes.Buffer
-		if werr := writeFrame(&stream, response{ID: 1, Done: true, Error: toWire(err)}); werr != nil {
+		if werr := newFrameWriter(&stream, "").send(response{ID: 1, Done: true, Error: toWire(err)}); werr != nil {
 			t.Fatal(werr)
 		}
 		var res response
-		if rerr := readFrame(&stream, &res); rerr != nil {
+		if rerr := (&frameReader{r: &stream}).next(&res); rerr != nil {
 			t.Fatal(rerr)
 		}
 		got := fromWire(res.Error)
@@ -95,20 +96,54 @@ func TestFramesAreBounded(t *testing.T) {
 	// A length that nobody could mean is refused before anything is read.
 	huge := binary.BigEndian.AppendUint32(nil, MaxFrame+1)
 	var v response
-	if err := readFrame(bytes.NewReader(huge), &v); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := (&frameReader{r: bytes.NewReader(huge)}).next(&v); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("too long: %v", err)
 	}
 	// One that could be meant, and does not come, costs nothing.
 	large := binary.BigEndian.AppendUint32(nil, MaxFrame)
-	allocs := testing.AllocsPerRun(1, func() { _ = readFrame(bytes.NewReader(large), &v) })
+	allocs := testing.AllocsPerRun(1, func() { _ = (&frameReader{r: bytes.NewReader(large)}).next(&v) })
 	if allocs > 50 {
 		t.Errorf("%v allocations", allocs)
 	}
-	if err := readFrame(bytes.NewReader(large), &v); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := (&frameReader{r: bytes.NewReader(large)}).next(&v); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("cut off: %v", err)
 	}
-	if err := readFrame(strings.NewReader(""), &v); !errors.Is(err, io.EOF) {
+	if err := (&frameReader{r: strings.NewReader("")}).next(&v); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
+	}
+}
+
+// While one long frame is on its way over a line that takes its time, a short
+// one passes it, and both arrive whole.
+func TestAShortFramePassesALongOne(t *testing.T) {
+	near, far := io.Pipe()
+	out := newFrameWriter(far, "hello\n")
+	long := response{ID: 1, Done: true, Report: &Report{Settled: strings.Repeat("long ", 100_000)}}
+	sent := make(chan error, 1)
+	go func() { sent <- out.send(long) }()
+	r := bufio.NewReader(near)
+	if line, err := r.ReadString('\n'); line != "hello\n" || err != nil {
+		t.Fatalf("%q %v", line, err)
+	}
+	if _, err := r.Peek(4); err != nil { // the first piece has begun
+		t.Fatal(err)
+	}
+	go func() { sent <- out.send(response{Nonce: "now"}) }()
+	time.Sleep(100 * time.Millisecond) // it waits behind the first piece by now
+	frames := frameReader{r: r}
+	var got []response
+	for len(got) < 2 {
+		var res response
+		if err := frames.next(&res); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, res)
+	}
+	if err := errors.Join(<-sent, <-sent); err != nil {
+		t.Fatal(err)
+	}
+	if got[0].Nonce != "now" || got[1].Report == nil || got[1].Report.Settled != long.Report.Settled {
+		t.Errorf("the first is %+v", got[0])
 	}
 }
 
@@ -119,18 +154,19 @@ func FuzzReadFrame(f *testing.F) {
 		response{ID: 1, Error: &wireError{Step: &wireStep{}}},
 	} {
 		var b bytes.Buffer
-		if err := writeFrame(&b, v); err != nil {
+		if err := newFrameWriter(&b, "").send(v); err != nil {
 			f.Fatal(err)
 		}
 		f.Add(b.Bytes())
 	}
+	f.Add([]byte{0x80, 0, 0, 1, '{', 0, 0, 0, 2, '{', '}', 0xc0, 0, 0, 1, '}'})
 	f.Add([]byte{0, 0, 0, 0})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r := bytes.NewReader(data)
+		frames := frameReader{r: bytes.NewReader(data)}
 		for {
 			var res response
-			if err := readFrame(r, &res); err != nil {
+			if err := frames.next(&res); err != nil {
 				break
 			}
 			if err := fromWire(res.Error); err != nil {
@@ -139,7 +175,7 @@ func FuzzReadFrame(f *testing.F) {
 			}
 		}
 		var req request
-		_ = readFrame(bytes.NewReader(data), &req)
+		_ = (&frameReader{r: bytes.NewReader(data)}).next(&req)
 	})
 }
 
