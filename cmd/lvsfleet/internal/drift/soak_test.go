@@ -196,19 +196,20 @@ func TestSoak(t *testing.T) {
 		// Twice all that is wrong ends, so that what the process holds can be
 		// compared: after a quarter, and at the end.
 		calm := round >= *soakRounds-8 || round < *soakRounds/4 && round >= *soakRounds/4-8
-		healed := map[string]bool{}
+		touched := map[string]bool{} // in this round: one thing at a time
 		for _, h := range site.Hosts {
 			if tr, ok := troubles[h.Name]; ok && (round >= tr.until || calm) {
 				tr.over()
 				delete(troubles, h.Name)
-				healed[h.Name] = true // nobody could tell it from one that goes on
+				touched[h.Name] = true // nobody could tell the next from one that goes on
 			}
 		}
 		for range 1 + *soakHosts/40 {
 			h := site.Hosts[r.IntN(len(site.Hosts))]
-			if _, busy := troubles[h.Name]; busy || calm || healed[h.Name] {
+			if _, busy := troubles[h.Name]; busy || calm || touched[h.Name] {
 				continue
 			}
+			touched[h.Name] = true // one that must log in anew, say, and may not
 			until := round + 1 + r.IntN(6)
 			m := simulated.Machine(h.Name)
 			switch r.IntN(6) {
