@@ -90,10 +90,8 @@ func (e *Engine) givenBack(ctx context.Context) error {
 		return fmt.Errorf("clean: look for what is to be given back: %w", err)
 	}
 	var left []string
-	for _, i := range r.Items {
-		if !i.Change.Holds() {
-			left = append(left, i.Step)
-		}
+	for _, i := range append(r.changes(Live), r.changes(Boot)...) {
+		left = append(left, i.Step)
 	}
 	if len(left) > 0 {
 		return fmt.Errorf("clean: not given back yet: %s", strings.Join(left, ", "))

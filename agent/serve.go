@@ -38,7 +38,7 @@ func (s Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		return fmt.Errorf("greet the controller: %w", err)
 	}
 	r := bufio.NewReader(in)
-	line, err := readLine(r, maxHello)
+	line, err := ReadLine(r, maxHello)
 	if err != nil && line == "" {
 		return nil // looked whether it runs, and went
 	}

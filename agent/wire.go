@@ -155,9 +155,9 @@ func noEOF(err error) error {
 	return err
 }
 
-// readLine reads up to and with a newline, at most limit bytes, without taking
+// ReadLine reads up to and with a newline, at most limit bytes, without taking
 // more than that from r.
-func readLine(r io.ByteReader, limit int) (string, error) {
+func ReadLine(r io.ByteReader, limit int) (string, error) {
 	var line []byte
 	for len(line) < limit {
 		b, err := r.ReadByte()
@@ -199,7 +199,7 @@ func (e *NoAgentError) Unwrap() error { return e.Err }
 func awaitHello(r io.ByteReader) (build string, err error) {
 	var garbage strings.Builder
 	for garbage.Len() < maxGarbage {
-		line, err := readLine(r, maxGarbage-garbage.Len())
+		line, err := ReadLine(r, maxGarbage-garbage.Len())
 		if i := strings.Index(line, agentMagic); i >= 0 && strings.HasSuffix(line, "\n") {
 			return buildOf(strings.TrimSuffix(line[i+len(agentMagic):], "\n")), nil
 		}

@@ -320,14 +320,11 @@ func TestALargeAgentArrivesWhole(t *testing.T) {
 	}
 }
 
-// Where there is no room for an agent a host can still be looked at, and what
-// is to be changed there finds the full disk before anything has changed.
-func TestAFullDiskTakesNoAgent(t *testing.T) {
-	f := startFleet(t)
-	m := f.Machine("linux")
-	m.Locked(func() { m.FS.Full = true })
-	var told []string
-	d := &remote.Dialer{Agents: remote.LabAgents(), Warn: func(_, text string) { told = append(told, text) }}
+// warnings are what is said while the Linux host is looked at: the host's name
+// and the text.
+func warnings(t *testing.T, f *fleet, agents remote.Agents) (warned []string) {
+	t.Helper()
+	d := &remote.Dialer{Agents: agents, Warn: func(h, m string) { warned = append(warned, h+": "+m) }}
 	s, err := d.Dial(t.Context(), f.target("linux"))
 	if err != nil {
 		t.Fatal(err)
@@ -336,6 +333,16 @@ func TestAFullDiskTakesNoAgent(t *testing.T) {
 	if _, err := s.Check(t.Context(), f.want("linux")); err != nil {
 		t.Error(err)
 	}
+	return warned
+}
+
+// Where there is no room for an agent a host can still be looked at, and what
+// is to be changed there finds the full disk before anything has changed.
+func TestAFullDiskTakesNoAgent(t *testing.T) {
+	f := startFleet(t)
+	m := f.Machine("linux")
+	m.Locked(func() { m.FS.Full = true })
+	told := warnings(t, f, remote.LabAgents())
 	if len(told) != 1 || !strings.Contains(told[0], "No space left on device") {
 		t.Errorf("told: %q", told)
 	}
@@ -348,16 +355,7 @@ func TestAFullDiskTakesNoAgent(t *testing.T) {
 
 func TestWithoutAgentsInThisBuildThereIsAWarning(t *testing.T) {
 	f := startFleet(t)
-	var warned []string
-	d := &remote.Dialer{Agents: noAgents{}, Warn: func(h, m string) { warned = append(warned, h+": "+m) }}
-	s, err := d.Dial(t.Context(), f.target("linux"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if _, err := s.Check(t.Context(), f.want("linux")); err != nil {
-		t.Error(err)
-	}
+	warned := warnings(t, f, noAgents{})
 	if len(warned) != 1 || !strings.Contains(warned[0], "linux: this build of lvsfleet carries no agent for linux/amd64") {
 		t.Errorf("warned: %q", warned)
 	}

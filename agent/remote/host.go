@@ -243,10 +243,10 @@ func (h *Host) files() (*sftp.Client, error) {
 
 // Close ends the SFTP session, if there is one; the connection stays.
 func (h *Host) Close() error {
-	if h.owed.Load() {
+	if h.owed.Swap(false) {
 		ctx, cancel := context.WithTimeout(context.Background(), host.DefaultTimeout)
 		defer cancel()
-		_, _ = h.run(ctx, host.Cmd{Argv: []string{"true"}}) // of a line that is lost nobody can do it
+		_, _ = h.run(ctx, host.Cmd{Argv: []string{"sync"}}) // of a line that is lost nobody can do it
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

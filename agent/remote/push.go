@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
@@ -159,6 +158,7 @@ const (
 // A deliverer is deliverScript at work, waiting for its line.
 type deliverer struct {
 	*process
+	in *bufio.Reader // of what it says
 	id host.Identity
 	// What lies at the state folder, the agents' folder and the agent.
 	paths [3]string
@@ -201,17 +201,12 @@ func (s *session) listen(ctx context.Context, p *process, states, paths []string
 	p.out = in
 	room := maxContact
 	line := func() (string, error) {
-		var b []byte
-		for room--; room > 0; room-- {
-			c, err := in.ReadByte()
-			if err != nil {
-				return string(b), err
-			}
-			if b = append(b, c); c == '\n' {
-				return string(b), nil
-			}
+		text, err := agent.ReadLine(in, room)
+		room -= len(text)
+		if err == nil && !strings.HasSuffix(text, "\n") {
+			err = errors.New("it talks without end")
 		}
-		return string(b), errors.New("it talks without end")
+		return text, err
 	}
 	var said strings.Builder
 	for {
@@ -233,7 +228,7 @@ func (s *session) listen(ctx context.Context, p *process, states, paths []string
 	if err != nil {
 		return nil, err
 	}
-	d := &deliverer{process: p, id: id}
+	d := &deliverer{process: p, in: in, id: id}
 	mine := slices.Index(states, host.StateDir(id.OS))
 	for i, path := range paths {
 		text, err := line()
@@ -253,12 +248,7 @@ func (s *session) unanswered(ctx context.Context, p *process, said string, err e
 	if lerr := s.alive(ctx); lerr != nil {
 		return lerr
 	}
-	select { // standard error may come after standard output has ended
-	case <-p.done:
-	case <-time.After(settle):
-	}
-	said = strings.TrimSpace(said + "\n" + p.stderr.String())
-	return fmt.Errorf("%s: ask what the machine is: %w; the host says %q", s.t.Name, err, said)
+	return fmt.Errorf("%s: ask what the machine is: %w; the host says %q", s.t.Name, err, p.withStderr(strings.TrimSpace(said)))
 }
 
 // settle decides whether the agent that is there is to be started, and makes
@@ -308,7 +298,7 @@ func (d *deliverer) give(way delivery, program Program) error {
 		_, err = d.Write(data)
 	}
 	if err == nil {
-		_, err = d.out.(*bufio.Reader).Peek(1)
+		_, err = d.in.Peek(1)
 	}
 	return err
 }

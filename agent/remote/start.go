@@ -102,12 +102,19 @@ func (p *process) telling(err error) error {
 	if !errors.As(err, &none) || none.Err == nil {
 		return err // what talks without end does not end
 	}
-	select { // standard error may come after standard output has ended
+	none.Garbage = p.withStderr(none.Garbage)
+	return err
+}
+
+// withStderr adds what has come by standard error to what has by standard
+// output, which has ended.
+func (p *process) withStderr(said string) string {
+	select { // it may come later
 	case <-p.done:
 	case <-time.After(settle):
 	}
-	if said := p.stderr.String(); said != "" {
-		none.Garbage = strings.TrimSpace(none.Garbage + "\n" + said)
+	if more := p.stderr.String(); more != "" {
+		said = strings.TrimSpace(said + "\n" + more)
 	}
-	return err
+	return said
 }

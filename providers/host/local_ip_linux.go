@@ -16,14 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The questions to ip(8) that every check asks.
-var (
-	ipAddr4 = []string{"ip", "-o", "-4", "addr", "show"}
-	ipAddr6 = []string{"ip", "-o", "-6", "addr", "show"}
-	ipLink  = []string{"ip", "-o", "link", "show"}
-	ipRoute = []string{"ip", "route", "show"}
-)
-
 // ipAnswer is answer for ip(8): it prints as iproute2 6.1 does
 // (ip/ipaddress.c, ip/iproute.c). Whatever else there is to say of an address,
 // a link or a route, a flag, a kind, an attribute, is left to the program with
@@ -32,13 +24,13 @@ func ipAnswer(argv []string) ([]byte, bool) {
 	var out []byte
 	var err error
 	switch {
-	case slices.Equal(argv, ipAddr4):
+	case slices.Equal(argv, AddrShow4()):
 		out, err = showAddrs(unix.AF_INET)
-	case slices.Equal(argv, ipAddr6):
+	case slices.Equal(argv, AddrShow6()):
 		out, err = showAddrs(unix.AF_INET6)
-	case slices.Equal(argv, ipLink):
+	case slices.Equal(argv, LinkShow()):
 		out, err = showLinks()
-	case slices.Equal(argv, ipRoute):
+	case slices.Equal(argv, []string{"ip", "route", "show"}):
 		out, err = showRoutes()
 	default:
 		return nil, false
@@ -78,14 +70,13 @@ func netDump(request, family, kind, size int) ([]answered, error) {
 		case len(m.Data) < size:
 			return nil, errUntold
 		}
+		attrs, err := syscall.ParseNetlinkRouteAttr(&m)
+		if err != nil {
+			return nil, err
+		}
 		a := answered{head: m.Data[:size], attrs: map[uint16][]byte{}}
-		for b := m.Data[size:]; len(b) >= unix.SizeofRtAttr; {
-			n := int(binary.NativeEndian.Uint16(b))
-			if n < unix.SizeofRtAttr || n > len(b) {
-				return nil, errUntold
-			}
-			a.attrs[binary.NativeEndian.Uint16(b[2:])&^unix.NLA_F_NESTED] = b[unix.SizeofRtAttr:n]
-			b = b[min((n+3)&^3, len(b)):]
+		for _, v := range attrs {
+			a.attrs[v.Attr.Type&^unix.NLA_F_NESTED] = v.Value
 		}
 		list = append(list, a)
 	}
@@ -115,20 +106,31 @@ func (a answered) only(kinds ...uint16) bool {
 	return true
 }
 
-// dumpLinks gives the devices, and their names by their numbers.
-func dumpLinks() ([]answered, map[uint32]string, error) {
+// devices are the links by their numbers.
+type devices map[uint32]answered
+
+// name is "" of one that is not there.
+func (d devices) name(index uint32) string { return d[index].text(unix.IFLA_IFNAME) }
+
+func (d devices) down(index uint32) bool {
+	l, there := d[index]
+	return there && binary.NativeEndian.Uint32(l.head[8:])&unix.IFF_UP == 0
+}
+
+// dumpLinks gives the links, in their order and by their numbers.
+func dumpLinks() ([]answered, devices, error) {
 	links, err := netDump(unix.RTM_GETLINK, unix.AF_UNSPEC, unix.RTM_NEWLINK, unix.SizeofIfInfomsg)
-	names := map[uint32]string{}
+	devs := devices{}
 	for _, l := range links {
-		names[binary.NativeEndian.Uint32(l.head[4:])] = l.text(unix.IFLA_IFNAME)
+		devs[binary.NativeEndian.Uint32(l.head[4:])] = l
 	}
-	return links, names, err
+	return links, devs, err
 }
 
 // showAddrs is ip -o -4 addr show, and -6: struct ifaddrmsg
 // (include/uapi/linux/if_addr.h).
 func showAddrs(family int) ([]byte, error) {
-	_, names, err := dumpLinks()
+	_, devs, err := dumpLinks()
 	if err != nil {
 		return nil, err
 	}
@@ -143,14 +145,14 @@ func showAddrs(family int) ([]byte, error) {
 	})
 	var out bytes.Buffer
 	for _, a := range addrs {
-		if err := showAddr(&out, a, names); err != nil {
+		if err := showAddr(&out, a, devs); err != nil {
 			return nil, err
 		}
 	}
 	return out.Bytes(), nil
 }
 
-func showAddr(out *bytes.Buffer, a answered, names map[uint32]string) error {
+func showAddr(out *bytes.Buffer, a answered, devs devices) error {
 	index := binary.NativeEndian.Uint32(a.head[4:])
 	six := a.head[0] == unix.AF_INET6
 	flags, ok := a.u32(unix.IFA_FLAGS)
@@ -163,7 +165,7 @@ func showAddr(out *bytes.Buffer, a answered, names map[uint32]string) error {
 		local, ok = a.addr(unix.IFA_ADDRESS)
 	}
 	peer, ok2 := a.addr(unix.IFA_ADDRESS)
-	if !ok || !ok2 || !known || names[index] == "" || flags&unix.IFA_F_PERMANENT == 0 ||
+	if !ok || !ok2 || !known || devs.name(index) == "" || flags&unix.IFA_F_PERMANENT == 0 ||
 		flags&^(unix.IFA_F_PERMANENT|unix.IFA_F_SECONDARY) != 0 || six && flags != unix.IFA_F_PERMANENT ||
 		!a.only(unix.IFA_ADDRESS, unix.IFA_LOCAL, unix.IFA_LABEL, unix.IFA_BROADCAST, unix.IFA_CACHEINFO, unix.IFA_FLAGS, ifaProto) {
 		return errUntold
@@ -173,7 +175,7 @@ func showAddr(out *bytes.Buffer, a answered, names map[uint32]string) error {
 	if len(life) < 8 || binary.NativeEndian.Uint64(life) != ^uint64(0) {
 		return errUntold
 	}
-	fmt.Fprintf(out, "%d: %s    ", index, names[index])
+	fmt.Fprintf(out, "%d: %s    ", index, devs.name(index))
 	if six {
 		out.WriteString("inet6 ")
 	} else {
@@ -219,24 +221,20 @@ var operStates = []string{"UNKNOWN", "NOTPRESENT", "DOWN", "LOWERLAYERDOWN", "TE
 // showLinks is ip -o link show: struct ifinfomsg. Virtual functions, which have
 // lines of their own there, are left out.
 func showLinks() ([]byte, error) {
-	links, names, err := dumpLinks()
+	links, devs, err := dumpLinks()
 	if err != nil {
 		return nil, err
 	}
-	down := map[uint32]bool{}
-	for _, l := range links {
-		down[binary.NativeEndian.Uint32(l.head[4:])] = binary.NativeEndian.Uint32(l.head[8:])&unix.IFF_UP == 0
-	}
 	var out bytes.Buffer
 	for _, l := range links {
-		if err := showLink(&out, l, names, down); err != nil {
+		if err := showLink(&out, l, devs); err != nil {
 			return nil, err
 		}
 	}
 	return out.Bytes(), nil
 }
 
-func showLink(out *bytes.Buffer, l answered, names map[uint32]string, down map[uint32]bool) error {
+func showLink(out *bytes.Buffer, l answered, devs devices) error {
 	kind := binary.NativeEndian.Uint16(l.head[2:])
 	index := binary.NativeEndian.Uint32(l.head[4:])
 	flags := binary.NativeEndian.Uint32(l.head[8:])
@@ -249,10 +247,10 @@ func showLink(out *bytes.Buffer, l answered, names map[uint32]string, down map[u
 			fmt.Fprintf(out, "@if%d", under)
 		case under == 0:
 			out.WriteString("@NONE")
-		case names[under] == "":
+		case devs.name(under) == "":
 			return errUntold
 		default:
-			out.WriteString("@" + names[under])
+			out.WriteString("@" + devs.name(under))
 		}
 	}
 	var list []string
@@ -265,7 +263,7 @@ func showLink(out *bytes.Buffer, l answered, names map[uint32]string, down map[u
 			flags &^= f.bit
 		}
 	}
-	if above && !foreign && down[under] {
+	if above && !foreign && devs.down(under) {
 		list = append(list, "M-DOWN")
 	}
 	mtu, _ := l.u32(unix.IFLA_MTU)
@@ -279,10 +277,10 @@ func showLink(out *bytes.Buffer, l answered, names map[uint32]string, down map[u
 	}
 	fmt.Fprintf(out, ": <%s> mtu %d qdisc %s ", strings.Join(list, ","), mtu, l.text(unix.IFLA_QDISC))
 	if master, ok := l.u32(unix.IFLA_MASTER); ok {
-		if names[master] == "" {
+		if devs.name(master) == "" {
 			return errUntold
 		}
-		out.WriteString("master " + names[master] + " ")
+		out.WriteString("master " + devs.name(master) + " ")
 	}
 	fmt.Fprintf(out, "state %s mode %s group default ", operStates[state[0]], []string{"DEFAULT", "DORMANT"}[mode[0]])
 	if qlen, ok := l.u32(unix.IFLA_TXQLEN); ok && qlen != 0 {
@@ -345,7 +343,7 @@ var routeProtos = map[byte]string{
 
 // showRoutes is ip route show: struct rtmsg, of the table main.
 func showRoutes() ([]byte, error) {
-	_, names, err := dumpLinks()
+	_, devs, err := dumpLinks()
 	if err != nil {
 		return nil, err
 	}
@@ -363,14 +361,14 @@ func showRoutes() ([]byte, error) {
 		if table != unix.RT_TABLE_MAIN || flags&unix.RTM_F_CLONED != 0 {
 			continue
 		}
-		if err := showRoute(&out, r, names); err != nil {
+		if err := showRoute(&out, r, devs); err != nil {
 			return nil, err
 		}
 	}
 	return out.Bytes(), nil
 }
 
-func showRoute(out *bytes.Buffer, r answered, names map[uint32]string) error {
+func showRoute(out *bytes.Buffer, r answered, devs devices) error {
 	length, source, tos, proto, scope, kind := r.head[1], r.head[2], r.head[3], r.head[5], r.head[6], r.head[7]
 	flags := binary.NativeEndian.Uint32(r.head[8:])
 	word, known := routeProtos[proto]
@@ -395,10 +393,10 @@ func showRoute(out *bytes.Buffer, r answered, names map[uint32]string) error {
 		out.WriteString("via " + via.String() + " ")
 	}
 	dev, ok := r.u32(unix.RTA_OIF)
-	if !ok || names[dev] == "" {
+	if !ok || devs.name(dev) == "" {
 		return errUntold
 	}
-	out.WriteString("dev " + names[dev] + " " + word)
+	out.WriteString("dev " + devs.name(dev) + " " + word)
 	if scope != unix.RT_SCOPE_UNIVERSE {
 		out.WriteString("scope " + within + " ")
 	}

@@ -31,7 +31,7 @@ func TestAnswerIsWhatIpPrintsOfTheRunningKernel(t *testing.T) {
 	}
 	// Later versions say who made an address.
 	maker := regexp.MustCompile(` proto kernel_(lo|ll|ra)`)
-	questions := [][]string{ipAddr4, ipAddr6, ipLink, ipRoute}
+	questions := [][]string{AddrShow4(), AddrShow6(), LinkShow(), {"ip", "route", "show"}}
 	for _, s := range []struct {
 		do     string // of ip(8); several, separated by ";"
 		untold string // the questions that are left to the program from now on, "addr4 addr6 link route"

@@ -39,6 +39,11 @@ func (d Destination) Normal() Destination {
 	if d.Tunnel == GRE {
 		d.TunnelPort = 0
 	}
+	return d.rule()
+}
+
+// rule gives the real server without what was only read with it.
+func (d Destination) rule() Destination {
 	d.Active, d.Inactive, d.Persistent, d.Counts = 0, 0, 0, nil
 	return d
 }

@@ -145,7 +145,7 @@ func (st *state) inverse(undo []Edit, e Edit) []Edit {
 	there := false
 	if now != nil {
 		old, there = now.dests[e.Dest.DestKey]
-		old.Active, old.Inactive, old.Persistent, old.Counts = 0, 0, 0, nil
+		old = old.rule()
 	}
 	switch e.Verb {
 	case AddService, EditService:
@@ -161,9 +161,7 @@ func (st *state) inverse(undo []Edit, e Edit) []Edit {
 		}
 		dests := now.sorted()
 		for i := len(dests) - 1; i >= 0; i-- {
-			d := dests[i]
-			d.Active, d.Inactive, d.Persistent, d.Counts = 0, 0, 0, nil
-			undo = append(undo, Edit{Verb: AddDest, Service: key, Dest: d})
+			undo = append(undo, Edit{Verb: AddDest, Service: key, Dest: dests[i].rule()})
 		}
 		was := now.head
 		return append(undo, Edit{Verb: AddService, Service: &was})

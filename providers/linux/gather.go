@@ -190,8 +190,8 @@ func (g *gatherer) ifcfg(f *Facts) {
 		f.NetworkFile = g.read(networkFile)
 	}
 	for _, e := range g.dir(strings.TrimSuffix(scripts, "/")) {
-		switch name, ok := strings.CutPrefix(e.Name, "ifcfg-"); {
-		case ok && name != "" && !ignored(name) && !e.Mode.IsDir():
+		switch name, ok := ifcfgName(e); {
+		case ok:
 			f.Ifcfg[name] = g.read(scripts + e.Name)
 		case strings.HasPrefix(e.Name, "route-") && !ignored(e.Name):
 			for line := range strings.Lines(string(g.read(scripts + e.Name))) {
@@ -202,6 +202,13 @@ func (g *gatherer) ifcfg(f *Facts) {
 			}
 		}
 	}
+}
+
+// ifcfgName is the name of the device, or of its alias, that an entry of the
+// scripts' folder is the file of.
+func ifcfgName(e host.Entry) (name string, ok bool) {
+	name, ok = strings.CutPrefix(e.Name, "ifcfg-")
+	return name, ok && name != "" && !ignored(name) && !e.Mode.IsDir()
 }
 
 // ignored are the names that initscripts pass over (network-functions,

@@ -11,9 +11,9 @@ import (
 // The reading commands, in the one spelling that everything uses, so that a
 // host.Cache asks once.
 var (
-	addrShow4 = []string{"ip", "-o", "-4", "addr", "show"}
-	addrShow6 = []string{"ip", "-o", "-6", "addr", "show"}
-	linkShow  = []string{"ip", "-o", "link", "show"}
+	addrShow4 = host.AddrShow4()
+	addrShow6 = host.AddrShow6()
+	linkShow  = host.LinkShow()
 )
 
 func addrShow(v6 bool) []string {

@@ -61,8 +61,8 @@ func QuietAtBoot(ctx context.Context, h host.Reader) (string, error) {
 		return "", fmt.Errorf("list %s: %w", scripts, err)
 	}
 	for _, e := range entries {
-		name, ok := strings.CutPrefix(e.Name, "ifcfg-")
-		if !ok || name == "" || ignored(name) || e.Mode.IsDir() {
+		name, ok := ifcfgName(e)
+		if !ok {
 			continue
 		}
 		f, err := h.ReadFile(ctx, scripts+e.Name)
