@@ -3,9 +3,11 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,19 +60,59 @@ func guardedEngine(h host.Host) *agent.Engine {
 	return e
 }
 
+// await waits until something holds. What never comes fails the test that waits
+// for it, instead of all of them by hanging.
+func await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited a minute: %s", what)
+		}
+	}
+}
+
 // free waits until nobody holds the lease.
 func free(t *testing.T, m *sim.Machine) {
 	t.Helper()
-	for {
-		by, err := m.Holder(t.Context(), agent.Lease)
-		if err != nil {
+	await(t, "nobody holds the lease", func() bool { return !held(t, m) })
+}
+
+func held(t *testing.T, m *sim.Machine) bool {
+	t.Helper()
+	by, err := m.Holder(t.Context(), agent.Lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return by != ""
+}
+
+// pass lets most of a guard's time pass, then waits until it has heard a word
+// since: it changes its nonce for that.
+func pass(t *testing.T, m *sim.Machine, clock *stopwatch) {
+	t.Helper()
+	s := m.NewSession()
+	defer s.End()
+	nonce := func() string {
+		f, err := s.ReadFile(t.Context(), host.RunDir+"/guard.nonce")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
-		if by == "" {
-			return
-		}
-		time.Sleep(time.Millisecond)
+		return string(f.Data)
 	}
+	clock.add(agent.DefaultConfirmTimeout * 2 / 3)
+	before := nonce()
+	await(t, "the guard hears a word", func() bool { n := nonce(); return n != "" && n != before })
+}
+
+// runOut lets time pass until nobody holds the lease, slowly enough for a guard
+// that hears a word to hold on.
+func runOut(t *testing.T, m *sim.Machine, clock *stopwatch) {
+	t.Helper()
+	await(t, "the guard gives up", func() bool {
+		time.Sleep(5 * time.Millisecond)
+		clock.add(agent.DefaultConfirmTimeout / 10)
+		return !held(t, m)
+	})
 }
 
 func inForce(t *testing.T, e *agent.Engine) {
@@ -87,38 +129,17 @@ func TestAControllerThatAnswersIsWaitedForAndOneThatDoesNotIsNot(t *testing.T) {
 	m, clock := guarded()
 	before := look(m)
 	e := guardedEngine(m.NewSession())
-	var mu sync.Mutex
-	answers, asked := true, map[string]bool{}
-	e.Renew = func(_ context.Context, nonce string) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		asked[nonce] = true
-		return answers
-	}
+	var silent atomic.Bool
+	e.Renew = func(context.Context, string) bool { return !silent.Load() }
 	inForce(t, e)
-	nonces := func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return len(asked)
+	for range 3 { // together more than the limit
+		pass(t, m, clock)
 	}
-	// Three times most of the time: together more than the limit.
-	for i := 2; i <= 4; i++ {
-		clock.add(agent.DefaultConfirmTimeout * 2 / 3)
-		for nonces() < i {
-			time.Sleep(time.Millisecond)
-		}
-	}
-	if by, _ := m.Holder(t.Context(), agent.Lease); by == "" || look(m) == before {
+	if !held(t, m) || look(m) == before {
 		t.Fatal("the guard did not wait")
 	}
-	mu.Lock()
-	answers = false
-	mu.Unlock()
-	for range 3 {
-		time.Sleep(5 * time.Millisecond) // for an answer that is under way
-		clock.add(agent.DefaultConfirmTimeout + time.Second)
-	}
-	free(t, m)
+	silent.Store(true)
+	runOut(t, m, clock)
 	if look(m) != before {
 		t.Error("the guard did not undo")
 	}
@@ -138,9 +159,7 @@ func TestAnOldWordRenewsNothing(t *testing.T) {
 	if err := host.Replace(t.Context(), s, host.RunDir+"/guard.word", host.File{Mode: 0o600, Data: []byte("0123\n")}); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(5 * time.Millisecond)
-	clock.add(agent.DefaultConfirmTimeout + time.Second)
-	free(t, m)
+	runOut(t, m, clock)
 	if look(m) != before {
 		t.Error("the guard did not undo")
 	}
@@ -208,42 +227,22 @@ func TestTheWordCrossesTheWire(t *testing.T) {
 		s.End()
 	}()
 	c := agent.NewClient(here, "b1")
-	var mu sync.Mutex
-	asked, answers := 0, true
-	c.RenewWhile(func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		asked++
-		return answers
-	})
+	var silent atomic.Bool
+	c.RenewWhile(func() bool { return !silent.Load() })
 	if _, err := c.Begin(t.Context(), tx("r1"), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Apply(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	many := func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return asked
-	}
-	for i := 2; i < 5; i++ {
-		clock.add(agent.DefaultConfirmTimeout * 2 / 3)
-		for many() < i {
-			time.Sleep(time.Millisecond)
-		}
+	for range 3 {
+		pass(t, m, clock)
 	}
 	if look(m) == before {
 		t.Fatal("the guard did not wait")
 	}
-	mu.Lock()
-	answers = false
-	mu.Unlock()
-	for range 3 {
-		time.Sleep(5 * time.Millisecond)
-		clock.add(agent.DefaultConfirmTimeout + time.Second)
-	}
-	free(t, m)
+	silent.Store(true)
+	runOut(t, m, clock)
 	if look(m) != before {
 		t.Error("the guard did not undo")
 	}
