@@ -60,16 +60,16 @@ func TestBombs(t *testing.T) {
 		"a negative text":        `locals { a = upper(-"1e3000000") }`,
 		"the largest":            `locals { a = upper(max(["1", "1e3000000"]...)) }`,
 		"decoded":                `locals { a = upper(jsondecode("[1e3000000]")[0]) }`,
-		"many decoded digits":    `locals { a = jsondecode("` + strings.Repeat("9", 8<<20) + `") }`,
+		"many decoded digits":    `locals { a = jsondecode("` + strings.Repeat("9", 1<<20) + `") }`,
 		"a text for a verb":      `locals { a = format("%d", "1e300000000") }`,
 		"a text for one of many": `locals { a = format("%[2]d %s", "x", "1e300000000") }`,
-		"many digits":            "locals {\n a = " + strings.Repeat("9", 8<<20) + "\n}\n",
-		"many digits of text":    `locals { a = 1 + "` + strings.Repeat("9", 8<<20) + `" }`,
-		"a key of many digits":   `locals { a = ["x"]["` + strings.Repeat("9", 8<<20) + `"] }`,
+		"many digits":            "locals {\n a = " + strings.Repeat("9", 1<<20) + "\n}\n",
+		"many digits of text":    `locals { a = 1 + "` + strings.Repeat("9", 1<<20) + `" }`,
+		"a key of many digits":   `locals { a = ["x"]["` + strings.Repeat("9", 1<<20) + `"] }`,
 		"products and text":      double("1e300", "upper(X * X)"),
 		"a port":                 "ssh {\n port = \"1e-300000000\"\n}\n",
 		"a default number":       "variable \"x\" {\n type = number\n default = \"1e-300000000\"\n}\n",
-		"a default of digits":    "variable \"x\" {\n type = list(number)\n default = [\"" + strings.Repeat("9", 8<<20) + "\"]\n}\n",
+		"a default of digits":    "variable \"x\" {\n type = list(number)\n default = [\"" + strings.Repeat("9", 1<<20) + "\"]\n}\n",
 		"loops":                  nested(5, "1"),
 		"loops of nothing":       nested(2, "[for y in range(1000) : y if length([for z in range(1000) : z if false]) > 0]"),
 		"loops over loops":       "locals {\n a = [for x in range(1000) : [for y in range(1000) : [for z in range(1000) : \"${x}${y}${z}\"]]]\n}\n",
@@ -130,7 +130,7 @@ locals {
 
 // The same numbers from outside.
 func TestBombsInValues(t *testing.T) {
-	many := strings.Repeat("9", 8<<20)
+	many := strings.Repeat("9", 1<<20)
 	for _, typ := range []string{"number", "string", "list(number)", "any"} {
 		src := "variable \"x\" {\n type = " + typ + "\n sensitive = true\n}\n"
 		for name, in := range map[string]hclfile.Input{
