@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -112,7 +111,7 @@ func (g *guard) watch(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	nonce := newNonce()
+	nonce := rand.Text()
 	said := say(ctx, h, guardNonce, nonce) == nil // else it is tried again
 	heard := g.clock.Now()
 	for {
@@ -125,7 +124,7 @@ func (g *guard) watch(ctx context.Context) error {
 			break
 		}
 		if word, err := hear(ctx, h, guardWord); err == nil && word == nonce {
-			next := newNonce()
+			next := rand.Text()
 			if say(ctx, h, guardNonce, next) == nil {
 				heard, nonce = g.clock.Now(), next
 			}
@@ -169,12 +168,6 @@ func (g *guard) settle(ctx context.Context) error {
 		_ = h.Remove(ctx, p) // they say nothing to another guard
 	}
 	return err
-}
-
-func newNonce() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails, by its documentation
-	return hex.EncodeToString(b[:])
 }
 
 // hear reads the line that somebody left at path; "" none.

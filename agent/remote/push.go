@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -290,9 +289,7 @@ func (d *deliverer) give(way delivery, program Program) error {
 		data = program.Data
 	case unpack:
 	}
-	var b [4]byte
-	_, _ = rand.Read(b[:]) // never fails, by its documentation
-	tmp := agent.NewBinaryPath(d.paths[0], hex.EncodeToString(b[:]))
+	tmp := agent.NewBinaryPath(d.paths[0], rand.Text())
 	_, err := fmt.Fprintf(d, "%s %s %s %s %s %x %d\n", way, d.paths[2], d.paths[0], d.paths[1], tmp, program.Sum, len(data))
 	if err == nil {
 		_, err = d.Write(data)
