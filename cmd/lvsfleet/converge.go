@@ -95,7 +95,7 @@ type approval = func(found []fleet.Finding) (asked bool, err error)
 func (g *globals) carryOut(ctx context.Context, site *inventory.Site, rec state.Run, flags runFlags, question string,
 	do func(*fleet.Fleet, approval) (fleet.Outcome, error)) (fleet.Outcome, error) {
 	p := newProgress(g, len(site.Hosts))
-	f, err := g.fleet(rec.Site, site, p.observe)
+	f, err := g.fleet(ctx, rec.Site, site, p.observe)
 	if err != nil {
 		return fleet.Outcome{}, err
 	}

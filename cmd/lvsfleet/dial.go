@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -23,11 +24,11 @@ type dialer struct {
 	lab *lab.Config
 }
 
-func (g *globals) dialer(path string) (*dialer, error) {
+func (g *globals) dialer(ctx context.Context, path string) (*dialer, error) {
 	d := &dialer{Dialer: remote.Dialer{
 		Warn:       g.warnOnce(),
-		Passphrase: g.passphrase(),
-		Password:   g.password(),
+		Passphrase: g.passphrase(ctx),
+		Password:   g.password(ctx),
 		AuthSock:   os.Getenv("SSH_AUTH_SOCK"),
 	}}
 	if self, err := os.Executable(); err == nil {
@@ -98,36 +99,57 @@ func (g *globals) warnOnce() func(host, message string) {
 		line := fmt.Sprintf("%s: warning: %s\n", host, message)
 		if !said[line] {
 			said[line] = true
-			fmt.Fprint(g.err, line)
+			g.progress.aside(func() { fmt.Fprint(g.err, line) })
 		}
 	}
 }
 
 // passphrase asks at the terminal; nil where there is none.
-func (g *globals) passphrase() func(string) ([]byte, error) {
+func (g *globals) passphrase(ctx context.Context) func(string) ([]byte, error) {
 	if !isTerminal(g.in) {
 		return nil
 	}
 	return func(file string) ([]byte, error) {
-		return g.secret("Passphrase for "+file, "passphrase")
+		return g.secret(ctx, "Passphrase for "+file, "passphrase")
 	}
 }
 
 // password asks at the terminal; nil where there is none.
-func (g *globals) password() func(tool, user string) ([]byte, error) {
+func (g *globals) password(ctx context.Context) func(tool, user string) ([]byte, error) {
 	if !isTerminal(g.in) {
 		return nil
 	}
 	return func(tool, user string) ([]byte, error) {
-		return g.secret(fmt.Sprintf("Password of %s for %s", user, tool), "password")
+		return g.secret(ctx, fmt.Sprintf("Password of %s for %s", user, tool), "password")
 	}
 }
 
-// secret asks for a line that is not shown.
-func (g *globals) secret(question, what string) ([]byte, error) {
-	fmt.Fprint(g.err, question+": ")
-	secret, err := term.ReadPassword(int(g.in.Fd()))
-	fmt.Fprintln(g.err)
+// secret asks for a line that is not shown. The end of ctx is no answer.
+func (g *globals) secret(ctx context.Context, question, what string) (secret []byte, err error) {
+	g.progress.aside(func() {
+		fmt.Fprint(g.err, question+": ")
+		defer fmt.Fprintln(g.err)
+		fd := int(g.in.Fd())
+		var before *term.State
+		if before, err = term.GetState(fd); err != nil {
+			return
+		}
+		type line struct {
+			text []byte
+			err  error
+		}
+		got := make(chan line, 1)
+		go func() { // ends with the program where nobody types any more
+			text, err := term.ReadPassword(fd)
+			got <- line{text, err}
+		}()
+		select {
+		case l := <-got:
+			secret, err = l.text, l.err
+		case <-ctx.Done():
+			err = errors.Join(ctx.Err(), term.Restore(fd, before))
+		}
+	})
 	if err != nil {
 		return nil, fmt.Errorf("no %s was given", what)
 	}

@@ -33,7 +33,7 @@ func runDiff(ctx context.Context, g *globals, path string, ops bool) error {
 		return err
 	}
 	p := newProgress(g, len(loaded.Site.Hosts))
-	f, err := g.fleet(path, loaded.Site, p.observe)
+	f, err := g.fleet(ctx, path, loaded.Site, p.observe)
 	if err != nil {
 		return err
 	}

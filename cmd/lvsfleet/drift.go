@@ -166,7 +166,7 @@ func runDrift(ctx context.Context, g *globals, path string, flags driftFlags, gi
 	}
 	defer wd.db.Close()
 	defer wd.sayGoodbye()
-	if err := wd.use(loaded); err != nil {
+	if err := wd.use(ctx, loaded); err != nil {
 		return err
 	}
 	o := drift.Options{Dial: wd.dial, Converge: wd.converge, Changed: wd.changed, Tell: wd.alerts.Tell, Others: wd.problems}
@@ -217,7 +217,7 @@ func runDrift(ctx context.Context, g *globals, path string, flags driftFlags, gi
 		for {
 			select {
 			case <-hangups:
-				wd.reload(w, flags, given)
+				wd.reload(ctx, w, flags, given)
 			case <-ended:
 				return
 			}
@@ -263,8 +263,8 @@ type watchdog struct {
 }
 
 // use puts an inventory in force, with fresh keys.
-func (wd *watchdog) use(loaded *hclfile.Result) error {
-	d, err := wd.globals.dialer(wd.path)
+func (wd *watchdog) use(ctx context.Context, loaded *hclfile.Result) error {
+	d, err := wd.globals.dialer(ctx, wd.path)
 	if err != nil {
 		return err
 	}
@@ -372,7 +372,7 @@ func (wd *watchdog) problems() []string {
 // converge repairs hosts, as `lvsfleet converge --limit` would: those that
 // cannot be reached are left out, and nobody agrees to an outage.
 func (wd *watchdog) converge(ctx context.Context, site *inventory.Site, hosts []string) (fleet.Outcome, error) {
-	f, err := wd.fleet(wd.path, site, nil)
+	f, err := wd.fleet(ctx, wd.path, site, nil)
 	if err != nil {
 		return fleet.Outcome{}, err
 	}
@@ -409,7 +409,7 @@ func (wd *watchdog) changed(name string, since time.Time) bool {
 
 // reload reads the inventory again. One that cannot be used is reported, and
 // the old one stays in force.
-func (wd *watchdog) reload(w *drift.Watcher, flags driftFlags, given func(string) bool) {
+func (wd *watchdog) reload(ctx context.Context, w *drift.Watcher, flags driftFlags, given func(string) bool) {
 	err := func() error {
 		wd.outM.Lock()
 		loaded, err := wd.load(wd.path, false)
@@ -424,7 +424,7 @@ func (wd *watchdog) reload(w *drift.Watcher, flags driftFlags, given func(string
 		if _, err := fleet.Select(loaded.Site, wd.limit); err != nil {
 			return err
 		}
-		if err := wd.use(loaded); err != nil {
+		if err := wd.use(ctx, loaded); err != nil {
 			return err
 		}
 		if o := driftListen(loaded.Site, flags); o != wd.listens {

@@ -16,8 +16,8 @@ import (
 )
 
 // fleet makes the fleet of a site as the global flags want it.
-func (g *globals) fleet(path string, site *inventory.Site, observe func(fleet.Event)) (*fleet.Fleet, error) {
-	d, err := g.dialer(path)
+func (g *globals) fleet(ctx context.Context, path string, site *inventory.Site, observe func(fleet.Event)) (*fleet.Fleet, error) {
+	d, err := g.dialer(ctx, path)
 	if err != nil {
 		return nil, err
 	}

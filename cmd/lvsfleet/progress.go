@@ -26,18 +26,22 @@ type progress struct {
 	now     map[string]string // what each host in flight is doing
 	drains  map[string]int    // connections that each director last waited for
 	done    map[string]bool
-	drawn   int // lines on the screen that are ours
 	running bool
+
+	screen sync.Mutex // held by who draws, or writes beside what is drawn; locked before mu
+	drawn  int        // lines on the screen that are ours
 	tick    *time.Ticker
 	quit    chan struct{}
 	ended   chan struct{}
 }
 
+// newProgress makes the progress of a run, beside which g writes from now on.
 func newProgress(g *globals, hosts int) *progress {
-	return &progress{
+	g.progress = &progress{
 		w: g.err, live: isTerminal(g.err) && os.Getenv("TERM") != "dumb", quiet: g.json,
 		total: hosts, now: map[string]string{}, drains: map[string]int{}, done: map[string]bool{},
 	}
+	return g.progress
 }
 
 // observe takes an event of the run; it is called from many goroutines.
@@ -93,9 +97,7 @@ func (p *progress) start() {
 			case <-p.quit:
 				return
 			case <-p.tick.C:
-				p.mu.Lock()
-				p.draw()
-				p.mu.Unlock()
+				p.aside(p.draw)
 			}
 		}
 	}()
@@ -110,18 +112,26 @@ func (p *progress) stop() {
 	p.tick.Stop()
 	close(p.quit)
 	<-p.ended
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.wipe()
+	p.aside(func() {})
 }
 
-func (p *progress) wipe() {
+// aside wipes what is drawn and has do write to the terminal, or ask there:
+// nothing is drawn until it returns. A nil progress draws nothing.
+func (p *progress) aside(do func()) {
+	if p == nil {
+		do()
+		return
+	}
+	p.screen.Lock()
+	defer p.screen.Unlock()
 	if p.drawn > 0 {
 		fmt.Fprintf(p.w, "\x1b[%dA\x1b[J", p.drawn)
 		p.drawn = 0
 	}
+	do()
 }
 
+// draw draws what is going on; by aside alone.
 func (p *progress) draw() {
 	columns, rows := 80, 24
 	if f, ok := p.w.(*os.File); ok {
@@ -129,6 +139,8 @@ func (p *progress) draw() {
 			columns, rows = c, r
 		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	hosts := make([]string, 0, len(p.now))
 	for h := range p.now {
 		hosts = append(hosts, h)
@@ -153,7 +165,6 @@ func (p *progress) draw() {
 	bar := strings.Repeat("#", full) + strings.Repeat("-", cells-full)
 	fmt.Fprintf(&b, "%s\n", clip(fmt.Sprintf("[%s] %d/%d hosts", bar, len(p.done), p.total), columns))
 	lines++
-	p.wipe()
 	_, _ = io.WriteString(p.w, b.String()) // a terminal that is gone is no reason to stop
 	p.drawn = lines
 }

@@ -22,6 +22,8 @@ type globals struct {
 	state    string
 	vars     []string
 	varFiles []string
+
+	progress *progress // what is drawn on the terminal now; nil: nothing
 }
 
 func newRoot(s streams) *cobra.Command {

@@ -65,12 +65,21 @@ virtual_service "http" {
 }
 `
 
-// twoControllers starts a lab, in a process of its own, and gives what runs
-// lvsfleet on it.
+// twoControllers starts a lab, and gives what runs lvsfleet on it.
 func twoControllers(t *testing.T) func(args ...string) *exec.Cmd {
 	t.Helper()
+	site, labDir := startLab(t)
+	return func(args ...string) *exec.Cmd {
+		// Each controller remembers for itself: they may be two machines.
+		return self(t, "lvsfleet", append([]string{args[0], site, "--lab", labDir, "--state", t.TempDir()}, args[1:]...)...)
+	}
+}
+
+// startLab starts a lab of twoSite in a process of its own.
+func startLab(t *testing.T) (site, labDir string) {
+	t.Helper()
 	dir := t.TempDir()
-	site, labDir := filepath.Join(dir, "site.hcl"), filepath.Join(dir, "lab")
+	site, labDir = filepath.Join(dir, "site.hcl"), filepath.Join(dir, "lab")
 	if err := os.WriteFile(site, []byte(twoSite), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -89,14 +98,7 @@ func twoControllers(t *testing.T) func(args ...string) *exec.Cmd {
 			t.Fatal(err)
 		}
 	}
-	return func(args ...string) *exec.Cmd {
-		// Each controller remembers for itself: they may be two machines.
-		state, err := os.MkdirTemp(dir, "state")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return self(t, "lvsfleet", append([]string{args[0], site, "--lab", labDir, "--state", state}, args[1:]...)...)
-	}
+	return site, labDir
 }
 
 // outcome runs a command, and gives its exit status and all that it said.

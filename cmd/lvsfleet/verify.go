@@ -38,7 +38,7 @@ func runVerify(ctx context.Context, g *globals, path string) error {
 		return err
 	}
 	p := newProgress(g, len(loaded.Site.Hosts))
-	f, err := g.fleet(path, loaded.Site, p.observe)
+	f, err := g.fleet(ctx, path, loaded.Site, p.observe)
 	if err != nil {
 		return err
 	}
