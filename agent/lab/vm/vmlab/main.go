@@ -128,22 +128,20 @@ func (n *numbered) Write(p []byte) (int, error) {
 }
 
 // packSudo adds what sudo loads and reads: ops may become root, and is asked for
-// no password.
+// no password. The module that asks for one is there too, for a host that wants it.
 func packSudo(ctx context.Context, i *vm.Image) error {
-	plugins, err := filepath.Glob("/usr/lib*/sudo/sudoers.so")
-	if err != nil {
-		return err
-	}
-	modules, err := filepath.Glob("/lib/*/security/pam_permit.so")
-	if err != nil {
-		return err
-	}
-	if len(plugins) == 0 || len(modules) == 0 {
-		return errors.New("sudo's plugin or PAM's pam_permit is not installed")
-	}
-	for _, file := range append(plugins, modules...) {
-		if err := i.Library(ctx, file); err != nil {
+	for _, pattern := range []string{"/usr/lib*/sudo/sudoers.so", "/lib/*/security/pam_permit.so", "/lib/*/security/pam_unix.so"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
 			return err
+		}
+		if len(files) == 0 {
+			return fmt.Errorf("%s is not installed", pattern)
+		}
+		for _, file := range files {
+			if err := i.Library(ctx, file); err != nil {
+				return err
+			}
 		}
 	}
 	permit := ""
