@@ -286,7 +286,7 @@ func agentPeak(stop <-chan struct{}) (most int) {
 		select {
 		case <-stop:
 			return most
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(200 * time.Millisecond):
 		}
 		dirs, err := filepath.Glob("/proc/[0-9]*/comm")
 		if err != nil {
