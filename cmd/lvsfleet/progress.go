@@ -30,9 +30,9 @@ type progress struct {
 
 	screen sync.Mutex // held by who draws, or writes beside what is drawn; locked before mu
 	drawn  int        // lines on the screen that are ours
-	tick    *time.Ticker
-	quit    chan struct{}
-	ended   chan struct{}
+	tick   *time.Ticker
+	quit   chan struct{}
+	ended  chan struct{}
 }
 
 // newProgress makes the progress of a run, beside which g writes from now on.
