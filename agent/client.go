@@ -52,46 +52,93 @@ func NewClient(conn io.ReadWriteCloser, build string) *Client {
 	return c
 }
 
-// read passes on what the agent says.
+// A heard is a response, decoded where it is short.
+type heard struct {
+	res   response
+	frame []byte // else
+}
+
+// maxHeard is how many responses may wait for a long one before them: with one
+// request at a time that are a few events.
+const maxHeard = 64
+
+// read hears what the agent says until it ends.
 func (c *Client) read() {
 	r := bufio.NewReader(c.conn)
-	err := func() error {
-		build, err := awaitHello(r)
-		if err != nil {
-			return err
-		}
-		if c.build != "" && build != c.build {
-			return &NoAgentError{Build: build, Want: c.build}
-		}
-		c.mu.Lock()
-		c.met = true
-		c.mu.Unlock()
-		for frames := (&frameReader{r: r}); ; {
-			var res response
-			if err := frames.next(&res); err != nil {
-				return fmt.Errorf("%w: the agent ended (%w)", host.ErrLost, err)
-			}
-			c.mu.Lock()
-			p := c.waiting[res.ID]
-			if res.Done {
-				delete(c.waiting, res.ID) // one answer each
-			}
-			c.mu.Unlock()
-			switch {
-			case res.Nonce != "":
-				go c.answer(res.Nonce)
-			case p == nil:
-			case res.Done:
-				p.done <- res
-			case res.Event != nil:
-				p.event(*res.Event)
-			}
-		}
-	}()
+	said, passed := make(chan heard, maxHeard), make(chan error, 1)
+	go func() { passed <- c.pass(said) }()
+	err := c.hear(r, said)
+	close(said)
+	if perr := <-passed; perr != nil {
+		err = perr
+	}
 	c.mu.Lock()
 	c.lost = err
 	c.mu.Unlock()
 	close(c.ended)
+}
+
+// hear reads responses. A nonce is answered at once; everything else goes on in
+// its order, and what is long is decoded there, not here.
+func (c *Client) hear(r *bufio.Reader, said chan<- heard) error {
+	build, err := awaitHello(r)
+	if err != nil {
+		return err
+	}
+	if c.build != "" && build != c.build {
+		return &NoAgentError{Build: build, Want: c.build}
+	}
+	c.mu.Lock()
+	c.met = true
+	c.mu.Unlock()
+	for frames := (&frameReader{r: r}); ; {
+		frame, err := frames.next()
+		h := heard{frame: frame}
+		if err == nil && !isLong(frame) {
+			h.frame, err = nil, decode(frame, &h.res)
+		}
+		switch {
+		case err != nil:
+			return ended(err)
+		case h.res.Nonce != "":
+			go c.answer(h.res.Nonce)
+		default:
+			said <- h
+		}
+	}
+}
+
+// ended is the end of the stream.
+func ended(err error) error { return fmt.Errorf("%w: the agent ended (%w)", host.ErrLost, err) }
+
+// pass passes responses on to those who wait for them. One that cannot be
+// decoded ends the stream.
+func (c *Client) pass(said <-chan heard) (err error) {
+	for h := range said {
+		if h.frame != nil && err == nil {
+			if err = decode(h.frame, &h.res); err != nil {
+				err = ended(err)
+				_ = c.conn.Close()
+			}
+		}
+		if err != nil {
+			continue
+		}
+		c.mu.Lock()
+		p := c.waiting[h.res.ID]
+		if h.res.Done {
+			delete(c.waiting, h.res.ID) // one answer each
+		}
+		c.mu.Unlock()
+		switch {
+		case p == nil:
+		case h.res.Done:
+			p.done <- h.res
+		case h.res.Event != nil:
+			p.event(*h.res.Event)
+		}
+	}
+	return err
 }
 
 // RenewWhile sets what is asked before a nonce of the host's guard is

@@ -98,8 +98,17 @@ func (c *conversation) serve(ctx context.Context, in io.Reader) error {
 	go func() {
 		defer close(queue)
 		for frames := (&frameReader{r: in}); ; {
+			frame, err := frames.next()
 			var req request
-			if err := frames.next(&req); err != nil {
+			long := isLong(frame)
+			switch {
+			case err != nil:
+			case long:
+				req, err = headOf(frame)
+			default:
+				err = decode(frame, &req)
+			}
+			if err != nil {
 				failed <- err
 				return
 			}
@@ -123,6 +132,12 @@ func (c *conversation) serve(ctx context.Context, in io.Reader) error {
 			reqCtx, done := c.begin(ctx, req.ID)
 			queue <- func() {
 				defer done()
+				if long {
+					if err := decode(frame, &req); err != nil {
+						_ = c.send(response{ID: req.ID, Done: true, Error: toWire(err)})
+						return
+					}
+				}
 				c.answer(reqCtx, req)
 			}
 		}

@@ -110,16 +110,16 @@ type frameReader struct {
 	long bytes.Buffer // the pieces of one that have come
 }
 
-// next reads one frame into v; io.EOF where the stream ends before it. Memory
-// grows with what has arrived, not with what a length promises.
-func (f *frameReader) next(v any) error {
+// next reads one frame; io.EOF where the stream ends before it. Memory grows
+// with what has arrived, not with what a length promises.
+func (f *frameReader) next() ([]byte, error) {
 	for {
 		var head [4]byte
 		if _, err := io.ReadFull(f.r, head[:]); err != nil {
 			if errors.Is(err, io.EOF) && f.long.Len() == 0 {
-				return io.EOF
+				return nil, io.EOF
 			}
-			return fmt.Errorf("read frame: %w", noEOF(err))
+			return nil, fmt.Errorf("read frame: %w", noEOF(err))
 		}
 		n := binary.BigEndian.Uint32(head[:])
 		piece, end := n&longPiece != 0, n&longEnd != 0
@@ -129,23 +129,59 @@ func (f *frameReader) next(v any) error {
 			into = &bytes.Buffer{}
 		}
 		if into.Len()+int(n) > MaxFrame || end && !piece {
-			return fmt.Errorf("read frame: %d bytes are more than %d, or no end of pieces", into.Len()+int(n), MaxFrame)
+			return nil, fmt.Errorf("read frame: %d bytes are more than %d, or no end of pieces", into.Len()+int(n), MaxFrame)
 		}
 		if _, err := io.CopyN(into, f.r, int64(n)); err != nil {
-			return fmt.Errorf("read frame: %w", noEOF(err))
+			return nil, fmt.Errorf("read frame: %w", noEOF(err))
 		}
 		if piece && !end {
 			continue
 		}
-		err := json.Unmarshal(into.Bytes(), v)
+		frame := into.Bytes()
 		if piece {
 			f.long = bytes.Buffer{}
 		}
-		if err != nil {
-			return fmt.Errorf("decode frame: %w", err)
-		}
-		return nil
+		return frame, nil
 	}
+}
+
+// isLong says whether a frame takes so long to decode that it must be done
+// beside the stream: a guard's word may be the next.
+func isLong(frame []byte) bool { return len(frame) > maxPiece }
+
+func decode(frame []byte, v any) error {
+	if err := json.Unmarshal(frame, v); err != nil {
+		return fmt.Errorf("decode frame: %w", err)
+	}
+	return nil
+}
+
+// headOf decodes of a request what says whose it is and what it asks for, which
+// comes first: for a long one that is far less than all of it.
+func headOf(frame []byte) (request, error) {
+	var req request
+	d := json.NewDecoder(bytes.NewReader(frame))
+	t, err := d.Token()
+	if err == nil && t != json.Delim('{') {
+		err = fmt.Errorf("it begins with %v", t)
+	}
+	for err == nil && (req.ID == 0 || req.Method == "") && d.More() {
+		if t, err = d.Token(); err != nil {
+			break
+		}
+		switch t {
+		case "id":
+			err = d.Decode(&req.ID)
+		case "method":
+			err = d.Decode(&req.Method)
+		default: // in another order
+			return req, decode(frame, &req)
+		}
+	}
+	if err != nil {
+		return req, fmt.Errorf("decode frame: %w", err)
+	}
+	return req, nil
 }
 
 func noEOF(err error) error {

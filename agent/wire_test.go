@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +20,14 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
+
+func next(f *frameReader, v any) error {
+	frame, err := f.next()
+	if err != nil {
+		return err
+	}
+	return decode(frame, v)
+}
 
 func TestErrorsCrossTheWire(t *testing.T) {
 	exit := &host.ExitError{Host: "rs1", Argv: []string{"ip", "addr"}, Exit: 2, Stderr: "RTNETLINK answers: File exists\n"}
@@ -45,7 +54,7 @@ func TestErrorsCrossTheWire(t *testing.T) {
 			t.Fatal(werr)
 		}
 		var res response
-		if rerr := (&frameReader{r: &stream}).next(&res); rerr != nil {
+		if rerr := next(&frameReader{r: &stream}, &res); rerr != nil {
 			t.Fatal(rerr)
 		}
 		got := fromWire(res.Error)
@@ -96,19 +105,19 @@ func TestFramesAreBounded(t *testing.T) {
 	// A length that nobody could mean is refused before anything is read.
 	huge := binary.BigEndian.AppendUint32(nil, MaxFrame+1)
 	var v response
-	if err := (&frameReader{r: bytes.NewReader(huge)}).next(&v); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := next(&frameReader{r: bytes.NewReader(huge)}, &v); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("too long: %v", err)
 	}
 	// One that could be meant, and does not come, costs nothing.
 	large := binary.BigEndian.AppendUint32(nil, MaxFrame)
-	allocs := testing.AllocsPerRun(1, func() { _ = (&frameReader{r: bytes.NewReader(large)}).next(&v) })
+	allocs := testing.AllocsPerRun(1, func() { _ = next(&frameReader{r: bytes.NewReader(large)}, &v) })
 	if allocs > 50 {
 		t.Errorf("%v allocations", allocs)
 	}
-	if err := (&frameReader{r: bytes.NewReader(large)}).next(&v); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := next(&frameReader{r: bytes.NewReader(large)}, &v); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("cut off: %v", err)
 	}
-	if err := (&frameReader{r: strings.NewReader("")}).next(&v); !errors.Is(err, io.EOF) {
+	if err := next(&frameReader{r: strings.NewReader("")}, &v); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
 	}
 }
@@ -134,7 +143,7 @@ func TestAShortFramePassesALongOne(t *testing.T) {
 	var got []response
 	for len(got) < 2 {
 		var res response
-		if err := frames.next(&res); err != nil {
+		if err := next(&frames, &res); err != nil {
 			t.Fatal(err)
 		}
 		got = append(got, res)
@@ -145,6 +154,101 @@ func TestAShortFramePassesALongOne(t *testing.T) {
 	if got[0].Nonce != "now" || got[1].Report == nil || got[1].Report.Settled != long.Report.Settled {
 		t.Errorf("the first is %+v", got[0])
 	}
+}
+
+// A guard's nonce is answered while what came before it is not dealt with yet.
+func TestANonceIsAnsweredWhateverElseTakesItsTime(t *testing.T) {
+	near, far := net.Pipe()
+	_ = far.SetDeadline(time.Now().Add(time.Minute))
+	c := NewClient(near, "")
+	defer c.Close()
+	in, out := bufio.NewReader(far), newFrameWriter(far, hello(agentMagic, ""))
+	busy, free, asked := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		_, err := c.call(t.Context(), request{Method: methodCheck}, func(Event) { close(busy); <-free })
+		asked <- err
+	}()
+	if _, err := ReadLine(in, maxHello); err != nil {
+		t.Fatal(err)
+	}
+	frames := &frameReader{r: in}
+	var req request
+	if err := next(frames, &req); err != nil || req.Method != methodCheck {
+		t.Fatalf("%+v, %v", req, err)
+	}
+	for _, res := range []response{
+		{ID: req.ID, Event: &Event{Phase: "check"}},
+		{ID: req.ID, Done: true, Report: &Report{Settled: strings.Repeat("long ", 100_000)}},
+		{Nonce: "now"},
+	} {
+		if err := out.send(res); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-busy
+	if err := next(frames, &req); err != nil || req.Method != methodWord || req.Nonce != "now" {
+		t.Errorf("the answer to a nonce: %+v, %v", req, err)
+	}
+	close(free)
+	if err := <-asked; err != nil {
+		t.Error(err)
+	}
+}
+
+// longNonsense is a frame that is not JSON beyond its first words.
+func longNonsense(id uint64) []byte {
+	b := fmt.Appendf(nil, `{"id":%d,"method":"check","done":true,"desired":`, id)
+	return append(b, bytes.Repeat([]byte("?"), 2*maxPiece)...)
+}
+
+func sendRaw(w io.Writer, frame []byte) error {
+	f := newFrameWriter(w, "")
+	for len(frame) > maxPiece {
+		if err := f.write(longPiece, frame[:maxPiece]); err != nil {
+			return err
+		}
+		frame = frame[maxPiece:]
+	}
+	return f.write(longPiece|longEnd, frame)
+}
+
+func TestALongResponseThatIsNonsenseEndsTheSession(t *testing.T) {
+	near, far := net.Pipe()
+	c := NewClient(near, "")
+	defer c.Close()
+	go func() {
+		_, _ = ReadLine(bufio.NewReader(far), maxHello)
+		_, _ = io.WriteString(far, hello(agentMagic, ""))
+		_ = sendRaw(far, longNonsense(1))
+	}()
+	if _, err := c.call(t.Context(), request{Method: methodCheck}, nil); !errors.Is(err, host.ErrLost) || !strings.Contains(err.Error(), "decode frame") {
+		t.Error(err)
+	}
+}
+
+func TestALongRequestThatIsNonsenseIsAnsweredSo(t *testing.T) {
+	near, far := net.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- Server{}.Serve(t.Context(), far, far) }()
+	r := bufio.NewReader(near)
+	if _, err := ReadLine(r, maxHello); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(near, hello(clientMagic, "")); err != nil {
+		t.Fatal(err)
+	}
+	frames := &frameReader{r: r}
+	for id := range uint64(2) {
+		if err := sendRaw(near, longNonsense(7+id)); err != nil {
+			t.Fatal(err)
+		}
+		var res response
+		if err := next(frames, &res); err != nil || res.ID != 7+id || !res.Done || !strings.Contains(fmt.Sprint(fromWire(res.Error)), "decode frame") {
+			t.Errorf("%+v, %v", res, err)
+		}
+	}
+	_ = near.Close()
+	<-ended
 }
 
 func FuzzReadFrame(f *testing.F) {
@@ -166,7 +270,7 @@ func FuzzReadFrame(f *testing.F) {
 		frames := frameReader{r: bytes.NewReader(data)}
 		for {
 			var res response
-			if err := frames.next(&res); err != nil {
+			if err := next(&frames, &res); err != nil {
 				break
 			}
 			if err := fromWire(res.Error); err != nil {
@@ -175,7 +279,12 @@ func FuzzReadFrame(f *testing.F) {
 			}
 		}
 		var req request
-		_ = (&frameReader{r: bytes.NewReader(data)}).next(&req)
+		if frame, err := (&frameReader{r: bytes.NewReader(data)}).next(); err == nil {
+			_, herr := headOf(frame)
+			if derr := decode(frame, &req); derr == nil && herr != nil && frame[0] == '{' {
+				t.Errorf("%q has no head: %v", frame, herr)
+			}
+		}
 	})
 }
 

@@ -25,7 +25,7 @@ func main() {
 	// the limit, above which it is collected as ever.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
-		debug.SetMemoryLimit(192 << 20)
+		debug.SetMemoryLimit(320 << 20)
 	}
 	os.Exit(mainExit())
 }
