@@ -127,6 +127,9 @@ func (g *globals) password(ctx context.Context) func(tool, user string) ([]byte,
 // secret asks for a line that is not shown. The end of ctx is no answer.
 func (g *globals) secret(ctx context.Context, question, what string) (secret []byte, err error) {
 	g.progress.aside(func() {
+		if err = ctx.Err(); err != nil { // another question was interrupted
+			return
+		}
 		fmt.Fprint(g.err, question+": ")
 		defer fmt.Fprintln(g.err)
 		fd := int(g.in.Fd())
