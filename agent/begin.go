@@ -18,32 +18,32 @@ import (
 )
 
 // Begin takes the lease, settles, checks and stages.
-func (e *Engine) Begin(ctx context.Context, tx Transaction, progress func(Event)) (Report, error) {
+func (e *Engine) Begin(ctx context.Context, tx Transaction, progress func(Event)) (Begun, error) {
 	ctx, leave, err := e.enter(ctx)
 	if err != nil {
-		return Report{}, err
+		return Begun{}, err
 	}
 	defer leave()
 	if !journal.ValidRun(tx.Run) {
-		return Report{}, fmt.Errorf("%q does not name a run", tx.Run)
+		return Begun{}, fmt.Errorf("%q does not name a run", tx.Run)
 	}
 	if tx.Reverts != nil && !journal.ValidRun(tx.Undoes) {
-		return Report{}, fmt.Errorf("%q does not name a run to take back", tx.Undoes)
+		return Begun{}, fmt.Errorf("%q does not name a run to take back", tx.Undoes)
 	}
 	emit := emitter(progress)
 	emit("lease", "", nil)
 	if err := e.lease(ctx, tx); err != nil {
-		return Report{}, err
+		return Begun{}, err
 	}
-	report, err := e.begin(ctx, tx, progress)
+	b, err := e.begin(ctx, tx, progress)
 	if err != nil {
 		e.giveBack()
-		return Report{}, err
+		return Begun{}, err
 	}
-	return report, nil
+	return b, nil
 }
 
-func (e *Engine) begin(ctx context.Context, tx Transaction, progress func(Event)) (Report, error) {
+func (e *Engine) begin(ctx context.Context, tx Transaction, progress func(Event)) (Begun, error) {
 	if tx.Continues {
 		return e.proceed(ctx, tx, progress)
 	}
@@ -51,19 +51,18 @@ func (e *Engine) begin(ctx context.Context, tx Transaction, progress func(Event)
 	e.tx = nil
 	settled, err := e.settle(ctx, tx.Run, progress)
 	if err != nil {
-		return Report{}, err
+		return Begun{}, err
 	}
 	emit("check", "", nil)
 	report, plan, err := e.look(ctx, tx, Live, Boot)
 	if err != nil {
-		return Report{}, err
+		return Begun{}, err
 	}
-	report.Settled = settled
 	if tx.Approved != "" && Fingerprint(report) != tx.Approved {
-		return Report{}, ErrNotApproved
+		return Begun{}, ErrNotApproved
 	}
 	if err := e.sweep(ctx, report.changes(Boot)); err != nil {
-		return Report{}, err
+		return Begun{}, err
 	}
 	t := &open{Transaction: tx, report: report, plan: plan}
 	if Differs(report) {
@@ -71,13 +70,13 @@ func (e *Engine) begin(ctx context.Context, tx Transaction, progress func(Event)
 			undoCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 			defer cancel()
 			if undo := e.settleRun(undoCtx, tx.Run, progress); undo != nil {
-				return Report{}, because(err, undo)
+				return Begun{}, because(err, undo)
 			}
-			return Report{}, err
+			return Begun{}, err
 		}
 	}
 	e.tx = t
-	return report, nil
+	return begun(report, settled), nil
 }
 
 // stage opens the journal of t and writes every file beside its target.

@@ -263,8 +263,9 @@ func (c *Client) CheckRevert(ctx context.Context, run string) (Report, error) {
 
 // Begin asks the agent to. A line that is lost leaves nothing in force: the
 // agent sweeps what it staged as it ends.
-func (c *Client) Begin(ctx context.Context, tx Transaction, progress func(Event)) (Report, error) {
-	return c.call(ctx, request{Method: methodBegin, Tx: &tx}, progress)
+func (c *Client) Begin(ctx context.Context, tx Transaction, progress func(Event)) (Begun, error) {
+	res, err := c.ask(ctx, request{Method: methodBegin, Tx: &tx}, progress)
+	return res.Begun, err
 }
 
 // Apply asks the agent to. A line that is lost leaves the agent to undo; that

@@ -174,9 +174,9 @@ func TestCheckReadsOnlyAndTellsWhatIsUnsettled(t *testing.T) {
 		t.Errorf("check: %q %q %v", r.UnderWay, r.Unsettled, err)
 	}
 	m.Watch = nil
-	r, err = engineOn(m.NewSession()).Begin(t.Context(), tx("r2"), nil)
-	if err != nil || !strings.Contains(r.Settled, "has been undone") {
-		t.Errorf("begin: %q %v", r.Settled, err)
+	begun, err := engineOn(m.NewSession()).Begin(t.Context(), tx("r2"), nil)
+	if err != nil || !strings.Contains(begun.Settled, "has been undone") {
+		t.Errorf("begin: %q %v", begun.Settled, err)
 	}
 }
 

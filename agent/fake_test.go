@@ -161,7 +161,8 @@ func transact(t *testing.T, m *sim.Machine, tx agent.Transaction) (agent.Report,
 	defer first.End()
 	e := engineOn(first)
 	run := tx.Run
-	r, err := e.Begin(t.Context(), tx, nil)
+	_, err := e.Begin(t.Context(), tx, nil)
+	r := e.Found()
 	if err != nil {
 		return r, errors.Join(err, e.Close())
 	}

@@ -8,31 +8,31 @@ import (
 // proceed adds to the transaction that is open (Transaction.Continues). Its
 // steps are journaled behind those that are in force already, so an undo takes
 // back all of it, the last first. An error leaves nothing of either.
-func (e *Engine) proceed(ctx context.Context, tx Transaction, progress func(Event)) (Report, error) {
+func (e *Engine) proceed(ctx context.Context, tx Transaction, progress func(Event)) (Begun, error) {
 	if e.tx == nil || e.tx.Run != tx.Run || e.tx.journal != nil && !e.tx.applied {
-		return Report{}, fmt.Errorf("continue run %s: nothing of it is in force here", tx.Run)
+		return Begun{}, fmt.Errorf("continue run %s: nothing of it is in force here", tx.Run)
 	}
 	emit := emitter(progress)
-	report, err := e.more(ctx, tx, emit)
+	b, err := e.more(ctx, tx, emit)
 	if err == nil {
-		return report, nil
+		return b, nil
 	}
 	undoCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	if undo := e.end(undoCtx, progress); undo != nil {
-		return Report{}, because(err, undo)
+		return Begun{}, because(err, undo)
 	}
-	return Report{}, err
+	return Begun{}, err
 }
 
-func (e *Engine) more(ctx context.Context, tx Transaction, emit func(string, string, error)) (Report, error) {
+func (e *Engine) more(ctx context.Context, tx Transaction, emit func(string, string, error)) (Begun, error) {
 	emit("check", "", nil)
 	report, plan, err := e.look(ctx, tx, Live, Boot)
 	if err != nil {
-		return Report{}, err
+		return Begun{}, err
 	}
 	if tx.Approved != "" && Fingerprint(report) != tx.Approved {
-		return Report{}, ErrNotApproved
+		return Begun{}, ErrNotApproved
 	}
 	t := &open{Transaction: tx, report: report, plan: plan, journal: e.tx.journal, book: e.tx.book}
 	switch {
@@ -46,8 +46,8 @@ func (e *Engine) more(ctx context.Context, tx Transaction, emit func(string, str
 	}
 	if err != nil {
 		e.tx.journal = t.journal // there may be one now, to be settled
-		return Report{}, err
+		return Begun{}, err
 	}
 	e.tx = t
-	return report, nil
+	return begun(report, ""), nil
 }

@@ -69,8 +69,12 @@ func become(t *testing.T, m *sim.Machine, run string, d inventory.Desired) agent
 	t.Helper()
 	e := &agent.Engine{Host: m.NewSession(), Plan: planFor}
 	defer e.Close()
-	r, err := e.Begin(t.Context(), agent.Transaction{Run: run, Desired: d}, nil)
-	if err == nil && agent.Differs(r) {
+	begun, err := e.Begin(t.Context(), agent.Transaction{Run: run, Desired: d}, nil)
+	r := e.Found()
+	if begun.Differs != agent.Differs(r) {
+		t.Errorf("%s differs: %t, and what was found: %t", run, begun.Differs, agent.Differs(r))
+	}
+	if err == nil && begun.Differs {
 		if err = e.Apply(t.Context(), nil); err == nil {
 			fresh := &agent.Engine{Host: m.NewSession(), Plan: planFor}
 			err = errors.Join(fresh.Finish(t.Context(), run, true, nil), fresh.Close())

@@ -213,8 +213,7 @@ func (c *conversation) answer(ctx context.Context, req request) {
 		report, err = c.engine.CheckRevert(ctx, req.Run)
 		res.Report = &report
 	case req.Method == methodBegin && req.Tx != nil:
-		report, err = c.engine.Begin(ctx, *req.Tx, progress)
-		res.Report = &report
+		res.Begun, err = c.engine.Begin(ctx, *req.Tx, progress)
 	case req.Method == methodApply:
 		err = c.engine.Apply(ctx, progress)
 	case req.Method == methodFinish:

@@ -27,7 +27,7 @@ type Session interface {
 	// one session (a director's next stage) sweeps what the one before staged
 	// and did not apply. On an error nothing is left staged, and the lease is
 	// given back.
-	Begin(ctx context.Context, tx Transaction, progress func(Event)) (Report, error)
+	Begin(ctx context.Context, tx Transaction, progress func(Event)) (Begun, error)
 	// Apply does the live steps of what Begin staged, each journaled, done
 	// and verified. When it returns nil the live part is in force and the
 	// host waits for Finish. When it returns an error the host is as it was
@@ -79,14 +79,27 @@ type Report struct {
 	// Removes: what lvsfleet once made here, and is not wanted any more, has a
 	// part in it.
 	Removes bool `json:"removes,omitempty"`
+	// UnderWay says who holds the host's lease now; "" nobody, or this very
+	// session. Unsettled says what an interrupted run has left that the next
+	// transaction will settle first.
+	UnderWay  string `json:"under_way,omitempty"`
+	Unsettled string `json:"unsettled,omitempty"`
+}
+
+// A Begun is a transaction that has begun: what Check would report, in short.
+// Of a large IPVS table the report takes longer to tell than all else.
+type Begun struct {
+	// Differs: there is something to apply and to commit.
+	Differs bool `json:"differs,omitempty"`
+	// FreshLogin is NeedsFreshLogin's.
+	FreshLogin bool `json:"fresh_login,omitempty"`
 	// Settled says what an interrupted run had left here and what was made
 	// of it; "" nothing.
 	Settled string `json:"settled,omitempty"`
-	// UnderWay says who holds the host's lease now; "" nobody, or this very
-	// session. Unsettled says what an interrupted run has left that the next
-	// transaction will settle first. Check alone fills them in.
-	UnderWay  string `json:"under_way,omitempty"`
-	Unsettled string `json:"unsettled,omitempty"`
+}
+
+func begun(r Report, settled string) Begun {
+	return Begun{Differs: Differs(r), FreshLogin: NeedsFreshLogin(r), Settled: settled}
 }
 
 // An Item is one step as it was found.

@@ -296,6 +296,7 @@ type response struct {
 	Event  *Event  `json:"event,omitempty"`
 	Done   bool    `json:"done,omitempty"`
 	Report *Report `json:"report,omitempty"`
+	Begun  Begun   `json:"begun,omitzero"`
 	Table  []Entry `json:"table,omitempty"`
 	// Results are those of a verification.
 	Results []verify.Result `json:"results,omitempty"`

@@ -127,7 +127,7 @@ func TestFramesAreBounded(t *testing.T) {
 func TestAShortFramePassesALongOne(t *testing.T) {
 	near, far := io.Pipe()
 	out := newFrameWriter(far, "hello\n")
-	long := response{ID: 1, Done: true, Report: &Report{Settled: strings.Repeat("long ", 100_000)}}
+	long := response{ID: 1, Done: true, Report: &Report{Unsettled: strings.Repeat("long ", 100_000)}}
 	sent := make(chan error, 1)
 	go func() { sent <- out.send(long) }()
 	r := bufio.NewReader(near)
@@ -151,7 +151,7 @@ func TestAShortFramePassesALongOne(t *testing.T) {
 	if err := errors.Join(<-sent, <-sent); err != nil {
 		t.Fatal(err)
 	}
-	if got[0].Nonce != "now" || got[1].Report == nil || got[1].Report.Settled != long.Report.Settled {
+	if got[0].Nonce != "now" || got[1].Report == nil || got[1].Report.Unsettled != long.Report.Unsettled {
 		t.Errorf("the first is %+v", got[0])
 	}
 }
@@ -178,7 +178,7 @@ func TestANonceIsAnsweredWhateverElseTakesItsTime(t *testing.T) {
 	}
 	for _, res := range []response{
 		{ID: req.ID, Event: &Event{Phase: "check"}},
-		{ID: req.ID, Done: true, Report: &Report{Settled: strings.Repeat("long ", 100_000)}},
+		{ID: req.ID, Done: true, Report: &Report{Unsettled: strings.Repeat("long ", 100_000)}},
 		{Nonce: "now"},
 	} {
 		if err := out.send(res); err != nil {

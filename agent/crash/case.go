@@ -102,8 +102,8 @@ func (r *rig) converge(ctx context.Context, run string, confirm time.Duration, b
 	r.engine = r.on(r.first)
 	tx := r.transaction(run)
 	tx.ConfirmTimeout = confirm
-	report, err := r.engine.Begin(ctx, tx, nil)
-	if err == nil && agent.Differs(report) {
+	begun, err := r.engine.Begin(ctx, tx, nil)
+	if err == nil && begun.Differs {
 		err = r.engine.Apply(ctx, nil)
 		if err == nil && between != nil {
 			if err = between(); err != nil {

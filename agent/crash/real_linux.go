@@ -383,8 +383,8 @@ func (r *realRun) transact(run string) error {
 	defer first.Close()
 	tx := r.transaction(run)
 	tx.ConfirmTimeout = realPatience
-	report, err := first.Begin(ctx, tx, nil)
-	if err != nil || !agent.Differs(report) {
+	begun, err := first.Begin(ctx, tx, nil)
+	if err != nil || !begun.Differs {
 		return err
 	}
 	if err := first.Apply(ctx, nil); err != nil {

@@ -204,8 +204,8 @@ func (s *session) Check(ctx context.Context, want inventory.Desired) (agent.Repo
 	return with(ctx, s, func(in agent.Session) (agent.Report, error) { return in.Check(ctx, want) })
 }
 
-func (s *session) Begin(ctx context.Context, tx agent.Transaction, progress func(agent.Event)) (agent.Report, error) {
-	return with(ctx, s, func(in agent.Session) (agent.Report, error) { return in.Begin(ctx, tx, progress) })
+func (s *session) Begin(ctx context.Context, tx agent.Transaction, progress func(agent.Event)) (agent.Begun, error) {
+	return with(ctx, s, func(in agent.Session) (agent.Begun, error) { return in.Begin(ctx, tx, progress) })
 }
 
 func (s *session) Apply(ctx context.Context, progress func(agent.Event)) error {

@@ -200,8 +200,8 @@ func (c Case) become(t *testing.T, m *sim.Machine, run string, d inventory.Desir
 	defer s.End()
 	on := func(h host.Host) *agent.Engine { return &agent.Engine{Host: h, Plan: providers.Plan, Root: root} }
 	e := on(s)
-	r, err := e.Begin(t.Context(), agent.Transaction{Run: run, Desired: d}, nil)
-	differs := err == nil && agent.Differs(r)
+	begun, err := e.Begin(t.Context(), agent.Transaction{Run: run, Desired: d}, nil)
+	differs := err == nil && begun.Differs
 	if differs {
 		if err = e.Apply(t.Context(), nil); err == nil {
 			fresh := on(m.NewSession())

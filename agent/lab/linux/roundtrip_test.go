@@ -255,7 +255,10 @@ func TestSilenceStaysForSomebodyElse(t *testing.T) {
 	become := func(t *testing.T, m *sim.Machine, run string, want inventory.Desired) agent.Report {
 		t.Helper()
 		e := &agent.Engine{Host: m.NewSession(), Plan: providers.Plan}
-		r, err := e.Begin(t.Context(), agent.Transaction{Run: run, Desired: want}, nil)
+		r, err := e.Check(t.Context(), want)
+		if err == nil {
+			_, err = e.Begin(t.Context(), agent.Transaction{Run: run, Desired: want}, nil)
+		}
 		if err == nil && agent.Differs(r) {
 			err = errors.Join(e.Apply(t.Context(), nil), e.Finish(t.Context(), run, true, nil))
 		}

@@ -403,7 +403,7 @@ func (r *run) outcome() Outcome {
 			res.Status = Failed
 		case !m.changes() && !r.done.has(m.host.Name):
 			res.Status = Unchanged
-		case r.begun && (r.done.has(m.host.Name) || !agent.Differs(m.begun)):
+		case r.begun && (r.done.has(m.host.Name) || !m.begun.Differs):
 			// Settling what an interrupted run had left can be all that was
 			// to be done.
 			res.Status = Changed

@@ -134,7 +134,7 @@ type member struct {
 
 	reached bool         // a session could be opened
 	report  agent.Report // as preflight found it
-	begun   agent.Report // as it was found under the lease, what was left settled
+	begun   agent.Begun  // as it was found under the lease, what was left settled
 	err     error        // why it failed or was left out
 
 	// back is the run that is taken back on the host; "" it is made what the

@@ -101,14 +101,14 @@ func (s *session) Check(_ context.Context, d inventory.Desired) (agent.Report, e
 	return s.report(d), s.w.record("check", s.host)
 }
 
-func (s *session) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Event)) (agent.Report, error) {
+func (s *session) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Event)) (agent.Begun, error) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	if err := s.w.record("begin", s.host); err != nil {
-		return agent.Report{}, err
+		return agent.Begun{}, err
 	}
 	if h := s.w.lease[s.host]; h != "" && h != tx.Run {
-		return agent.Report{}, &host.TakenError{Path: "lease", Holder: h}
+		return agent.Begun{}, &host.TakenError{Path: "lease", Holder: h}
 	}
 	s.w.lease[s.host], s.owner, s.run = tx.Run, true, tx.Run
 	s.begun = s.parts(tx.Desired)
@@ -119,9 +119,12 @@ func (s *session) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Ev
 			s.w.done[p] = true
 		}
 	}
-	r := s.report(tx.Desired)
-	r.Settled = settled
-	return r, nil
+	return begun(s.report(tx.Desired), settled), nil
+}
+
+// begun is what a session tells of a transaction that has begun.
+func begun(r agent.Report, settled string) agent.Begun {
+	return agent.Begun{Differs: agent.Differs(r), FreshLogin: agent.NeedsFreshLogin(r), Settled: settled}
 }
 
 func (s *session) Apply(context.Context, func(agent.Event)) error {

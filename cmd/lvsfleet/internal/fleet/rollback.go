@@ -273,7 +273,7 @@ var errLeft = errors.New("what is left here waits for real servers that could no
 func (r *run) allBack() bool {
 	all := true
 	for _, m := range r.members {
-		all = all && (m.director() || m.err == nil && (!m.changes() || r.done.has(m.host.Name) || !agent.Differs(m.begun)))
+		all = all && (m.director() || m.err == nil && (!m.changes() || r.done.has(m.host.Name) || !m.begun.Differs))
 	}
 	if all {
 		return true

@@ -129,7 +129,7 @@ func (r *run) transact(waiting context.Context, m *member, s inventory.Stage, ga
 	ctx := context.WithoutCancel(waiting)
 	name := m.host.Name
 	progress := r.progress(name, s)
-	report := m.begun // a real server has begun on all of it
+	begun := m.begun // a real server has begun on all of it
 	if m.director() {
 		tx, err := r.directorsTurn(ctx, m, s)
 		if err != nil {
@@ -137,11 +137,11 @@ func (r *run) transact(waiting context.Context, m *member, s inventory.Stage, ga
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if report, err = m.session.Begin(ctx, tx, progress); err != nil {
+		if begun, err = m.session.Begin(ctx, tx, progress); err != nil {
 			return false, fmt.Errorf("begin on %s: %w", name, err)
 		}
 	}
-	if !agent.Differs(report) {
+	if !begun.Differs {
 		return false, nil // there is no transaction, and none to commit
 	}
 	if err := m.session.Apply(ctx, progress); err != nil {
@@ -154,7 +154,7 @@ func (r *run) transact(waiting context.Context, m *member, s inventory.Stage, ga
 	if !m.director() && r.back == "" {
 		gate = both(func(ctx context.Context) error { return r.proofs.prove(ctx, m) }, gate)
 	}
-	if err := r.commit(waiting, m, s, report, gate); err != nil {
+	if err := r.commit(waiting, m, s, begun, gate); err != nil {
 		return false, err
 	}
 	return true, nil
@@ -202,11 +202,11 @@ const commitTimeout = 2 * time.Minute
 // puts the staged files in place; if it cannot, everything is undone over the
 // line that still stands, or else by the host itself, which is waited for
 // until waiting ends.
-func (r *run) commit(waiting context.Context, m *member, s inventory.Stage, report agent.Report, gate func(context.Context) error) error {
+func (r *run) commit(waiting context.Context, m *member, s inventory.Stage, begun agent.Begun, gate func(context.Context) error) error {
 	name, progress := m.host.Name, r.progress(m.host.Name, s)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(waiting), commitTimeout)
 	defer cancel()
-	fresh, err := r.proveReachable(ctx, m, report)
+	fresh, err := r.proveReachable(ctx, m, begun)
 	if err != nil {
 		err = fmt.Errorf("log in to %s anew: %w", name, err)
 	} else if gate != nil {
@@ -235,8 +235,8 @@ func (r *run) commit(waiting context.Context, m *member, s inventory.Stage, repo
 }
 
 // proveReachable gives the session over which m may be committed.
-func (r *run) proveReachable(ctx context.Context, m *member, report agent.Report) (agent.Session, error) {
-	if !agent.NeedsFreshLogin(report) {
+func (r *run) proveReachable(ctx context.Context, m *member, begun agent.Begun) (agent.Session, error) {
+	if !begun.FreshLogin {
 		return m.session, nil
 	}
 	if m.host.Connection != "local" {

@@ -277,12 +277,12 @@ func (c *citizen) CheckRevert(_ context.Context, run string) (agent.Report, erro
 	return c.report(agent.Transaction{Undoes: run, Reverts: &agent.Reverts{}}), nil
 }
 
-func (c *citizen) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Event)) (agent.Report, error) {
+func (c *citizen) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Event)) (agent.Begun, error) {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	defer c.w.look("begin " + c.host)
 	if err := c.w.call(c, "begin", c.host); err != nil {
-		return agent.Report{}, err
+		return agent.Begun{}, err
 	}
 	if tx.Continues {
 		if c.tx == nil || !c.applied {
@@ -293,7 +293,7 @@ func (c *citizen) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Ev
 	}
 	c.tx, c.applied = &tx, false
 	delete(c.w.undone, c.host)
-	return c.report(tx), nil
+	return begun(c.report(tx), ""), nil
 }
 
 func (c *citizen) Apply(context.Context, func(agent.Event)) error {

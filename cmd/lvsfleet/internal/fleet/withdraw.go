@@ -74,7 +74,7 @@ func (r *run) inForce(ctx context.Context, l *loan, gone bool) error {
 	tx.Continues, tx.Desired, tx.Reverts = gone, m.want.Withdrawing(withdrawals(l.entries, gone)), nil
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	report, err := m.session.Begin(ctx, tx, progress)
+	begun, err := m.session.Begin(ctx, tx, progress)
 	if err != nil {
 		return fmt.Errorf("withdraw on %s: %w", m.host.Name, err)
 	}
@@ -84,7 +84,7 @@ func (r *run) inForce(ctx context.Context, l *loan, gone bool) error {
 	if !gone {
 		return nil
 	}
-	if err := r.commit(ctx, m, inventory.Withdraw, report, nil); err != nil {
+	if err := r.commit(ctx, m, inventory.Withdraw, begun, nil); err != nil {
 		return err
 	}
 	r.observe(Event{Host: m.host.Name, Stage: inventory.Withdraw, Phase: PhaseDone})
