@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
@@ -136,11 +137,11 @@ func system(r agent.Report) string {
 func (p *printer) finding(w io.Writer, f fleet.Finding) {
 	var b strings.Builder
 	for _, n := range notes(f.Report) {
-		fmt.Fprintf(&b, "  %s %s\n", p.paint.yellow("note"), n)
+		fmt.Fprintf(&b, "  %s %s\n", p.paint.yellow("note"), hanging(n, 7))
 	}
 	for _, i := range f.Report.Items {
 		if !i.Change.Holds() {
-			fmt.Fprintf(&b, "  %s %s\n", p.paint.cyan(string(i.Layer)), i.Step)
+			fmt.Fprintf(&b, "  %s %s\n", p.paint.cyan(string(i.Layer)), printable(i.Step))
 			p.diff(&b, i.Change.Diff)
 			if p.ops {
 				for _, op := range i.Change.Do {
@@ -151,7 +152,7 @@ func (p *printer) finding(w io.Writer, f fleet.Finding) {
 			}
 		}
 		for _, n := range i.Change.Notes {
-			fmt.Fprintf(&b, "  %s %s: %s\n", p.paint.yellow("note"), i.Step, n)
+			fmt.Fprintf(&b, "  %s %s: %s\n", p.paint.yellow("note"), printable(i.Step), hanging(n, 7))
 		}
 	}
 	for _, s := range f.Outages {
@@ -165,7 +166,7 @@ func (p *printer) finding(w io.Writer, f fleet.Finding) {
 	}
 	head := f.Host
 	if s := system(f.Report); s != "" {
-		head += " (" + s + ")"
+		head += " (" + printable(s) + ")"
 	}
 	fmt.Fprintf(w, "%s\n%s\n", p.paint.bold(head), b.String())
 }
@@ -189,10 +190,11 @@ func hanging(s string, indent int) string {
 	return strings.ReplaceAll(strings.TrimRight(printable(s), "\n"), "\n", "\n"+strings.Repeat(" ", indent))
 }
 
-// printable keeps what a host wrote from steering the terminal.
+// printable keeps what a host wrote from steering the terminal, or turning the
+// direction of text (Unicode's Bidi_Control).
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r == '\t' || r == '\n' || r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) {
+		if r == '\t' || r == '\n' || r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) && !unicode.Is(unicode.Bidi_Control, r) {
 			return r
 		}
 		return '\uFFFD'

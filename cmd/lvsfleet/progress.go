@@ -125,7 +125,7 @@ func (p *progress) aside(do func()) {
 	p.screen.Lock()
 	defer p.screen.Unlock()
 	if p.drawn > 0 {
-		fmt.Fprintf(p.w, "\x1b[%dA\x1b[J", p.drawn)
+		fmt.Fprintf(p.w, "\r\x1b[%dA\x1b[J", p.drawn) // a key may have been shown
 		p.drawn = 0
 	}
 	do()
@@ -135,7 +135,7 @@ func (p *progress) aside(do func()) {
 func (p *progress) draw() {
 	columns, rows := 80, 24
 	if f, ok := p.w.(*os.File); ok {
-		if c, r, err := term.GetSize(int(f.Fd())); err == nil {
+		if c, r, err := term.GetSize(int(f.Fd())); err == nil && c > 0 && r > 0 { // a serial line knows no size
 			columns, rows = c, r
 		}
 	}
