@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,7 +71,7 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 		return err
 	}
 	rec := state.Run{Verb: "converge", Site: path, Inventory: loaded.Hash}
-	out, err := g.carryOut(ctx, loaded.Site, rec, flags.runFlags, "Change", func(f *fleet.Fleet, approve approval) (fleet.Outcome, error) {
+	out, err := g.carryOut(ctx, loaded.Site, rec, flags.runFlags, "Change", func(ctx context.Context, f *fleet.Fleet, approve approval) (fleet.Outcome, error) {
 		return f.Converge(ctx, approve)
 	})
 	if err != nil && len(out.Results) == 0 {
@@ -93,7 +95,18 @@ type approval = func(found []fleet.Finding) (asked bool, err error)
 // on a terminal a question before anything has changed. The outcome is told, and
 // remembered as rec, unless no host was asked.
 func (g *globals) carryOut(ctx context.Context, site *inventory.Site, rec state.Run, flags runFlags, question string,
-	do func(*fleet.Fleet, approval) (fleet.Outcome, error)) (fleet.Outcome, error) {
+	do func(context.Context, *fleet.Fleet, approval) (fleet.Outcome, error)) (fleet.Outcome, error) {
+	if g.json && !flags.yes && isTerminal(g.in) {
+		return fleet.Outcome{}, errors.New("with --json nobody is asked: add --yes to go ahead (lvsfleet diff --json shows what would change)")
+	}
+	if err := g.canRemember(rec.Site); err != nil {
+		return fleet.Outcome{}, err
+	}
+	if !signal.Ignored(syscall.SIGHUP) { // as it is by nohup(1)
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP) // a line or a window that closes is as good as Ctrl-C
+		defer stop()
+	}
 	p := newProgress(g, len(site.Hosts))
 	f, err := g.fleet(ctx, rec.Site, site, p.observe)
 	if err != nil {
@@ -102,15 +115,15 @@ func (g *globals) carryOut(ctx context.Context, site *inventory.Site, rec state.
 	f.SkipUnreachable, f.AllowOutage = flags.skipUnreachable, flags.allowOutage
 	p.start()
 	rec.Time = time.Now().UTC()
-	out, err := do(f, func(found []fleet.Finding) (bool, error) {
+	out, err := do(ctx, f, func(found []fleet.Finding) (bool, error) {
 		p.stop()
 		defer p.start()
 		return approve(ctx, g, found, flags.yes, question)
 	})
 	p.stop()
 	if err == nil || len(out.Results) > 0 {
+		g.remember(rec, f, out, err) // first: where it is told, nobody may read on
 		printOutcome(g, out, err)
-		g.remember(rec, f, out, err)
 	}
 	return out, err
 }
@@ -129,8 +142,9 @@ func approve(ctx context.Context, g *globals, found []fleet.Finding, yes bool, w
 			n++
 		}
 	}
-	fmt.Fprintf(g.err, "%s %s? [y/N] ", what, count(n, "host"))
-	yes, err = answer(ctx, g.in)
+	asks := g.asks()
+	fmt.Fprintf(asks, "%s %s? [y/N] ", what, count(n, "host"))
+	yes, err = answer(ctx, g.in, asks)
 	switch {
 	case err != nil:
 		return false, err
@@ -140,9 +154,17 @@ func approve(ctx context.Context, g *globals, found []fleet.Finding, yes bool, w
 	return true, fleet.ErrDeclined
 }
 
+// asks is where questions are put: a terminal, where there is one.
+func (g *globals) asks() io.Writer {
+	if !isTerminal(g.err) && isTerminal(g.out) {
+		return g.out
+	}
+	return g.err
+}
+
 // answer reads a line that agrees or not. An end of the input, and of the
-// program, is no agreement.
-func answer(ctx context.Context, in io.Reader) (yes bool, err error) {
+// program, is no agreement; it leaves the question's line.
+func answer(ctx context.Context, in io.Reader, asks io.Writer) (yes bool, err error) {
 	type line struct {
 		text string
 		err  error
@@ -154,8 +176,12 @@ func answer(ctx context.Context, in io.Reader) (yes bool, err error) {
 	}()
 	select {
 	case <-ctx.Done():
+		fmt.Fprintln(asks)
 		return false, nil
 	case l := <-got:
+		if l.err != nil {
+			fmt.Fprintln(asks)
+		}
 		if l.err != nil && !errors.Is(l.err, io.EOF) {
 			return false, fmt.Errorf("read the answer: %w", l.err)
 		}

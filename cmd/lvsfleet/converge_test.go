@@ -14,11 +14,11 @@ func TestOnlyALineThatSaysYesAgrees(t *testing.T) {
 		"y\n": true, "YES\n": true, " yes \n": true,
 		"": false, "\n": false, "n\n": false, "yy\n": false, "y": false, "no\ny\n": false,
 	} {
-		if yes, err := answer(t.Context(), strings.NewReader(text)); yes != want || err != nil {
+		if yes, err := answer(t.Context(), strings.NewReader(text), io.Discard); yes != want || err != nil {
 			t.Errorf("%q: %v, %v", text, yes, err)
 		}
 	}
-	if yes, err := answer(t.Context(), iotest.ErrReader(errors.New("gone"))); yes || err == nil {
+	if yes, err := answer(t.Context(), iotest.ErrReader(errors.New("gone")), io.Discard); yes || err == nil {
 		t.Errorf("a terminal that fails: %v, %v", yes, err)
 	}
 }
@@ -29,7 +29,7 @@ func TestAnInterruptIsNoAgreement(t *testing.T) {
 	defer typed.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if yes, err := answer(ctx, in); yes || err != nil {
+	if yes, err := answer(ctx, in, io.Discard); yes || err != nil {
 		t.Errorf("%v, %v", yes, err)
 	}
 }

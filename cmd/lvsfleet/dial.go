@@ -130,8 +130,9 @@ func (g *globals) secret(ctx context.Context, question, what string) (secret []b
 		if err = ctx.Err(); err != nil { // another question was interrupted
 			return
 		}
-		fmt.Fprint(g.err, question+": ")
-		defer fmt.Fprintln(g.err)
+		asks := g.asks()
+		fmt.Fprint(asks, question+": ")
+		defer fmt.Fprintln(asks)
 		fd := int(g.in.Fd())
 		var before *term.State
 		if before, err = term.GetState(fd); err != nil {

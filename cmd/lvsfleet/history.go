@@ -275,6 +275,16 @@ func (g *globals) remember(r state.Run, f *fleet.Fleet, out fleet.Outcome, runEr
 	}
 }
 
+// canRemember makes sure of the state folder before anything is changed: a run
+// that is not remembered cannot be taken back.
+func (g *globals) canRemember(site string) error {
+	dir, err := g.stateDir(site)
+	if err != nil {
+		return err
+	}
+	return state.OpenHistory(dir).Ready()
+}
+
 func (g *globals) record(r state.Run, out fleet.Outcome) error {
 	dir, err := g.stateDir(r.Site)
 	if err != nil {

@@ -5,11 +5,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"syscall"
 
 	"github.com/lvsfleet/lvsfleet/agent"
@@ -50,7 +52,46 @@ func mainExit() int {
 	// A second signal ends the program at once: the first one is forgotten as
 	// soon as it has been heard.
 	context.AfterFunc(ctx, stop)
-	return run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	// A reader that goes away, as head does, must not end a run in the middle:
+	// the writes fail instead. A signal that is caught is not ignored by the
+	// programs that are started.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	out := &output{File: os.Stdout}
+	status := run(ctx, os.Args[1:], streams{in: os.Stdin, out: out, err: os.Stderr})
+	if err := out.lost(); err != nil {
+		fmt.Fprintf(os.Stderr, "lvsfleet: write the result: %v\n", err)
+		status = max(status, 1)
+	}
+	return status
+}
+
+// An output is standard output. It remembers that something could not be
+// written: a result that is lost is no success.
+type output struct {
+	*os.File
+	mu  sync.Mutex
+	err error // the first
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.File.Write(p)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// lost is why something could not be written; nil where all was, or where the
+// reader wanted no more.
+func (o *output) lost() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if errors.Is(o.err, syscall.EPIPE) {
+		return nil
+	}
+	return o.err
 }
 
 // streams are where a command reads and writes. Out is the result, err the

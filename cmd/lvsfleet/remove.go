@@ -82,7 +82,7 @@ func runRemove(ctx context.Context, g *globals, path string, flags removeFlags) 
 	}
 	rec := state.Run{Verb: state.Remove, Site: path, Inventory: loaded.Hash}
 	out, err := g.carryOut(ctx, &site, rec, flags.runFlags, "Take lvsfleet off",
-		func(f *fleet.Fleet, approve approval) (fleet.Outcome, error) {
+		func(ctx context.Context, f *fleet.Fleet, approve approval) (fleet.Outcome, error) {
 			f.Limit, f.Removing, f.KeepHistory = limit, true, flags.keepHistory
 			return f.Converge(ctx, approve)
 		})

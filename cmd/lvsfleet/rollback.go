@@ -78,7 +78,7 @@ func runRollback(ctx context.Context, g *globals, path string, flags rollbackFla
 	}
 	rec := state.Run{Verb: state.Rollback, Of: of.ID, Site: path, Inventory: loaded.Hash}
 	out, err := g.carryOut(ctx, &site, rec, flags.runFlags, "Take back what run "+of.ID+" did on",
-		func(f *fleet.Fleet, approve approval) (fleet.Outcome, error) {
+		func(ctx context.Context, f *fleet.Fleet, approve approval) (fleet.Outcome, error) {
 			return f.Rollback(ctx, of.ID, of.Committed(), approve)
 		})
 	return runError(out, err)

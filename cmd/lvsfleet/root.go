@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 )
 
@@ -46,7 +47,7 @@ TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
 	f.StringVar(&g.state, "state", "", "what lvsfleet remembers lies in `DIR` (default $XDG_STATE_HOME/lvsfleet/SITE)")
 	f.StringArrayVar(&g.vars, "var", nil, "set a variable: `NAME=VALUE`")
 	f.StringArrayVar(&g.varFiles, "var-file", nil, "read variables from `FILE`")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.check(root) }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return g.check(cmd) }
 	root.AddCommand(
 		newValidate(g), newRender(g), newDiff(g), newConverge(g), newRollback(g), newRemove(g), newVerify(g), newDrift(g), newHistory(g), newGraph(g),
 		newImport(g), newLab(g), newVersion(g),
@@ -54,16 +55,23 @@ TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
 	return root
 }
 
-// check refuses values that no command could mean. An empty --limit is most
-// likely an empty variable of a script, and by no means every host.
-func (g *globals) check(root *cobra.Command) error {
+// check refuses values that no command could mean. An empty one is most likely
+// an empty variable of a script: an empty --limit or --host is by no means every
+// host, and an empty --lab not the real ones.
+func (g *globals) check(cmd *cobra.Command) error {
 	if g.parallel < 1 {
 		return fmt.Errorf("--parallel %d: it must be 1 or more", g.parallel)
 	}
-	if root.PersistentFlags().Changed("limit") && len(g.limit) == 0 || slices.Contains(g.limit, "") {
+	if cmd.Flags().Changed("limit") && len(g.limit) == 0 || slices.Contains(g.limit, "") {
 		return errors.New("--limit names no host: leave it out for all of them")
 	}
-	return nil
+	var err error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" {
+			err = fmt.Errorf("--%s is empty: give it a value, or leave it out", f.Name)
+		}
+	})
+	return err
 }
 
 // longVars lets -var and -var-file be written with one dash, as users of other
@@ -101,13 +109,13 @@ func (g *globals) color(w any) bool {
 }
 
 func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
+	f, ok := w.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // width is that of the terminal w, 0 where it is none.
 func width(w any) int {
-	if f, ok := w.(*os.File); ok {
+	if f, ok := w.(interface{ Fd() uintptr }); ok {
 		if n, _, err := term.GetSize(int(f.Fd())); err == nil {
 			return n
 		}

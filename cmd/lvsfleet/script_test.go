@@ -169,7 +169,7 @@ func runOnHost(dir, host, command string) error {
 		return err
 	}
 	var out bytes.Buffer
-	s.Stdout, s.Stderr = &out, os.Stderr
+	s.Stdin, s.Stdout, s.Stderr = os.Stdin, &out, os.Stderr
 	err = s.Run(command)
 	os.Stdout.Write(out.Bytes())
 	if command == "reboot" {

@@ -3,14 +3,19 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -209,5 +214,80 @@ func TestAWarningStaysOnTheScreen(t *testing.T) {
 	p.stop()
 	if got, want := s.text(), "lb: warning: mind 0\nlb: warning: mind 1\nlb: warning: mind 2"; got != want {
 		t.Errorf("it shows\n%s\nnot\n%s", got, want)
+	}
+}
+
+func TestJSONOnATerminalChangesNothingUnasked(t *testing.T) {
+	site, labDir := startLab(t)
+	cmd := self(t, "lvsfleet", "converge", site, "--json", "--lab", labDir, "--state", t.TempDir())
+	s := onScreen(t, cmd)
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("%v\n%s", err, s.text())
+	}
+	s.await("add --yes to go ahead (lvsfleet diff --json shows what would change)")
+}
+
+// The question of a run whose standard error is a file is put on the terminal
+// that is left, and Ctrl-C leaves its line.
+func TestAQuestionGoesToTheTerminal(t *testing.T) {
+	site, labDir := startLab(t)
+	cmd := self(t, "lvsfleet", "converge", site, "--lab", labDir, "--state", t.TempDir())
+	messages, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer messages.Close()
+	cmd.Stderr = messages
+	s := onScreen(t, cmd)
+	s.await("Change 5 hosts? [y/N] ")
+	s.typed("\x03")
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("%v\n%s", err, s.text())
+	}
+	s.await("5 hosts: 5 not changed; declined, nothing was changed")
+	if shown := s.text(); !strings.Contains(shown, "Change 5 hosts? [y/N] ^C\nlb ") {
+		t.Errorf("it shows\n%s", shown)
+	}
+}
+
+// A line that drops, or a window that is closed, ends a run as Ctrl-C does: what
+// has begun is finished, and what was done is remembered.
+func TestAHangupEndsARunInOrder(t *testing.T) {
+	// A signal that is caught here is not ignored by what is started, as it
+	// were if these tests are run by nohup(1).
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
+	site, labDir := startLab(t)
+	state := t.TempDir()
+	on := func(args ...string) *exec.Cmd {
+		return self(t, "lvsfleet", append(args, "--lab", labDir, "--state", state)...)
+	}
+	cmd := on("converge", site)
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result bytes.Buffer
+	cmd.Stdout = &result
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(said)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "lb: prepare: do") {
+	}
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for lines.Scan() {
+	}
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 3 || !strings.Contains(result.String(), "interrupted: the next run goes on from here") {
+		t.Errorf("%v\n%s", err, result.String())
+	}
+	if status, out := outcome(on("history", "--site", site)); status != 0 || !strings.Contains(out, "failed in part") {
+		t.Errorf("exit %d: %s", status, out)
+	}
+	if status, out := outcome(on("converge", site)); status != 0 {
+		t.Errorf("the next run: exit %d: %s", status, out)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/director"
+	"github.com/lvsfleet/lvsfleet/providers/host"
 )
 
 // A Status is how a run ended for one host.
@@ -374,6 +375,11 @@ func (r *run) begin(ctx context.Context, approved bool) error {
 		var err error
 		if m.begun, err = m.session.Begin(ctx, tx, r.progress(m.host.Name, inventory.Whole)); err != nil {
 			m.err = fmt.Errorf("begin on %s: %w", m.host.Name, err)
+			var taken *host.TakenError
+			if errors.As(err, &taken) {
+				m.err = fmt.Errorf("%w; if that run was cut off, the host undoes it by itself within the confirm timeout (%s), and is free then",
+					m.err, r.confirm(m))
+			}
 			m.close()
 		}
 	}

@@ -104,6 +104,21 @@ var runID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z-]*$`)
 // ErrNoRun is a run that the history does not have.
 var ErrNoRun = errors.New("no such run in the history")
 
+// Ready says why no run can be recorded; nil: one can.
+func (h History) Ready() error {
+	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+		return fmt.Errorf("make the folder of the history: %w", err)
+	}
+	f, err := os.CreateTemp(h.dir, ".run-*.tmp")
+	if err != nil {
+		return fmt.Errorf("write to the history: %w", err)
+	}
+	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+		return fmt.Errorf("write to the history: %w", err)
+	}
+	return nil
+}
+
 // Add records a run.
 func (h History) Add(r Run) error {
 	if !runID.MatchString(r.ID) {
