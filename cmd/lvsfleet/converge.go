@@ -115,6 +115,7 @@ func (g *globals) carryOut(ctx context.Context, site *inventory.Site, rec state.
 	f.SkipUnreachable, f.AllowOutage = flags.skipUnreachable, flags.allowOutage
 	p.start()
 	rec.Time = time.Now().UTC()
+	f.Begun = func(found []fleet.Finding) error { return g.rememberBegun(rec, f, found) }
 	out, err := do(ctx, f, func(found []fleet.Finding) (bool, error) {
 		p.stop()
 		defer p.start()

@@ -377,9 +377,10 @@ func (wd *watchdog) converge(ctx context.Context, site *inventory.Site, hosts []
 		return fleet.Outcome{}, err
 	}
 	f.Limit, f.SkipUnreachable = hosts, true
-	start := time.Now()
+	rec := state.Run{Time: time.Now().UTC(), Verb: "repair", Site: wd.path, Inventory: wd.loaded.Load().Hash}
+	f.Begun = func(found []fleet.Finding) error { return wd.rememberBegun(rec, f, found) }
 	out, err := f.Converge(ctx, nil)
-	wd.remember(state.Run{Time: start.UTC(), Verb: "repair", Site: wd.path, Inventory: wd.loaded.Load().Hash}, f, out, err)
+	wd.remember(rec, f, out, err)
 	if err == nil {
 		if kerr := wd.keepHosts(wd.path, site, out); kerr != nil {
 			fmt.Fprintf(wd.err, "lvsfleet: %v\n", kerr)

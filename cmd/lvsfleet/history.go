@@ -285,11 +285,19 @@ func (g *globals) canRemember(site string) error {
 	return state.OpenHistory(dir).Ready()
 }
 
-func (g *globals) record(r state.Run, out fleet.Outcome) error {
-	dir, err := g.stateDir(r.Site)
-	if err != nil {
-		return err
+// rememberBegun writes a run that is about to change something into the
+// history: if it is cut off, it can be found there and taken back.
+func (g *globals) rememberBegun(r state.Run, f *fleet.Fleet, found []fleet.Finding) error {
+	r.ID, r.Who, r.Result = f.Run, f.Who, state.Unfinished
+	for _, h := range found {
+		if h.Err == nil && h.Differs() {
+			r.Hosts = append(r.Hosts, state.HostRun{Host: h.Host, Status: state.Unfinished, Committed: true, Items: differing(h.Report)})
+		}
 	}
+	return g.add(r)
+}
+
+func (g *globals) record(r state.Run, out fleet.Outcome) error {
 	for _, res := range out.Results {
 		if res.Status == fleet.Unchanged {
 			continue
@@ -298,12 +306,21 @@ func (g *globals) record(r state.Run, out fleet.Outcome) error {
 		if res.Err != nil {
 			h.Error = res.Err.Error()
 		}
-		for _, i := range res.Report.Items {
-			if !i.Change.Holds() {
-				h.Items = append(h.Items, i)
-			}
-		}
+		h.Items = differing(res.Report)
 		r.Hosts = append(r.Hosts, h)
 	}
+	return g.add(r)
+}
+
+func (g *globals) add(r state.Run) error {
+	dir, err := g.stateDir(r.Site)
+	if err != nil {
+		return err
+	}
 	return state.OpenHistory(dir).Add(r)
+}
+
+// differing are the steps that do not hold.
+func differing(r agent.Report) []agent.Item {
+	return slices.DeleteFunc(slices.Clone(r.Items), func(i agent.Item) bool { return i.Change.Holds() })
 }

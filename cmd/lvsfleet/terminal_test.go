@@ -250,6 +250,63 @@ func TestAQuestionGoesToTheTerminal(t *testing.T) {
 	}
 }
 
+// until reads what a command says until a line begins so.
+func until(said *bufio.Scanner, begins string) {
+	for said.Scan() && !strings.HasPrefix(said.Text(), begins) {
+	}
+}
+
+// A run of which nothing is left to tell is in the history all the same, and
+// what it had committed is taken back.
+func TestARunThatIsKilledCanBeTakenBack(t *testing.T) {
+	site, labDir := startLab(t)
+	state := t.TempDir()
+	on := func(args ...string) *exec.Cmd {
+		return self(t, "lvsfleet", append(args, "--lab", labDir, "--state", state, "-var", "confirm_timeout=10")...)
+	}
+	look := func() string {
+		_, out := outcome(on("diff", site, "--json"))
+		lb, servers, _ := strings.Cut(out, "\n") // on lb modules stay that were loaded
+		if !strings.HasPrefix(lb, `{"host":"lb"`) {
+			t.Errorf("the first host is %s", lb)
+		}
+		return servers
+	}
+	before := look()
+	cmd := on("converge", site)
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(bufio.NewScanner(said), "lb: admit: do") // the real servers have committed
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if _, out := outcome(on("history", "--site", site)); !strings.Contains(out, " unfinished") {
+		t.Fatalf("the history: %s", out)
+	}
+	if look() == before {
+		t.Fatal("the run has changed nothing")
+	}
+	// The hosts that are still at it undo that by themselves first.
+	for deadline := time.Now().Add(labDeadline); ; time.Sleep(100 * time.Millisecond) {
+		status, out := outcome(on("rollback", site, "--yes"))
+		if status == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("exit %d: %s", status, out)
+		}
+	}
+	if now := look(); now != before {
+		t.Errorf("it is\n%s\nand was\n%s", now, before)
+	}
+}
+
 // A line that drops, or a window that is closed, ends a run as Ctrl-C does: what
 // has begun is finished, and what was done is remembered.
 func TestAHangupEndsARunInOrder(t *testing.T) {
@@ -274,8 +331,7 @@ func TestAHangupEndsARunInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(said)
-	for lines.Scan() && !strings.HasPrefix(lines.Text(), "lb: prepare: do") {
-	}
+	until(lines, "lb: prepare: do")
 	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,11 @@ import (
 // another one.
 const twoSite = `
 variable "gateway" { default = "192.168.0.252" }
-rollout { batch = ["100%"] }
+variable "confirm_timeout" { default = 60 }
+rollout {
+  batch           = ["100%"]
+  confirm_timeout = var.confirm_timeout
+}
 role "director" {}
 role "web" { gateway = var.gateway }
 host "lb" {

@@ -140,6 +140,11 @@ func (r *run) carryOut(ctx context.Context, approve func([]Finding) (asked bool,
 	if err := r.begin(ctx, asked); err != nil {
 		return err
 	}
+	if r.Begun != nil && !r.undoing {
+		if err := r.Begun(findings(r.members)); err != nil {
+			return err
+		}
+	}
 	r.begun = true
 	r.stages(ctx, pending)
 	r.askLost(ctx)

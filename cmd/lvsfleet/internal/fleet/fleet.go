@@ -41,8 +41,11 @@ type Fleet struct {
 	// it keeps there for itself; with KeepHistory, but for its history.
 	Removing    bool
 	KeepHistory bool
-	Observe     func(Event) // nil: nobody watches; called concurrently
-	Clock       Clock       // nil: the machine's
+	// Begun is called once every host has begun and nothing is changed yet,
+	// with what is to be done. Its error ends the run there. nil: nobody asks.
+	Begun   func([]Finding) error
+	Observe func(Event) // nil: nobody watches; called concurrently
+	Clock   Clock       // nil: the machine's
 
 	running atomic.Pointer[run] // nil: none
 }

@@ -25,7 +25,7 @@ type Run struct {
 	Of        string    `json:"of,omitempty"` // the run that a rollback took back
 	Site      string    `json:"site"`         // as it was named
 	Inventory string    `json:"inventory"`    // its hash
-	Result    string    `json:"result"`       // "done", "failed in part", "incomplete"
+	Result    string    `json:"result"`       // "done", "failed in part", "incomplete", "unfinished"
 	Hosts     []HostRun `json:"hosts"`
 }
 
@@ -36,7 +36,7 @@ type HostRun struct {
 	Changes int    `json:"changes"`
 	Error   string `json:"error,omitempty"`
 	// Committed: something that the run changed here was still in force when
-	// it ended.
+	// it ended; of an unfinished run, it may be.
 	Committed bool         `json:"committed,omitempty"`
 	Items     []agent.Item `json:"items,omitempty"` // the steps that did not hold before
 }
@@ -80,7 +80,7 @@ func (r Run) Committed() []string {
 }
 
 // A History is the record of a site's runs in DIR/history: a file for each,
-// written once and never again. It holds what hosts have in their files, so
+// written as it begins and again as it ends. It holds what hosts have in their files, so
 // it is its owner's alone.
 type History struct{ dir string }
 
@@ -104,6 +104,10 @@ var runID = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z-]*$`)
 // ErrNoRun is a run that the history does not have.
 var ErrNoRun = errors.New("no such run in the history")
 
+// Unfinished is the result of a run that goes on, or was cut off, and its
+// status on each host.
+const Unfinished = "unfinished"
+
 // Ready says why no run can be recorded; nil: one can.
 func (h History) Ready() error {
 	if err := os.MkdirAll(h.dir, 0o700); err != nil {
@@ -119,7 +123,8 @@ func (h History) Ready() error {
 	return nil
 }
 
-// Add records a run.
+// Add records a run: an unfinished one for the first time, any other for the
+// first time or in the stead of its unfinished self.
 func (h History) Add(r Run) error {
 	if !runID.MatchString(r.ID) {
 		return fmt.Errorf("record run: %q does not name one", r.ID)
@@ -139,8 +144,11 @@ func (h History) Add(r Run) error {
 	_, err = tmp.Write(append(text, '\n'))
 	err = errors.Join(err, tmp.Sync(), tmp.Close())
 	if err == nil {
-		// A link, since it does not replace: what is recorded stays.
-		err = os.Link(tmp.Name(), filepath.Join(h.dir, r.ID+".json"))
+		put := os.Link // which does not replace: what is recorded stays
+		if old, oerr := h.Run(r.ID); oerr == nil && old.Result == Unfinished && r.Result != Unfinished && old.Who == r.Who {
+			put = os.Rename
+		}
+		err = put(tmp.Name(), filepath.Join(h.dir, r.ID+".json"))
 	}
 	if err != nil {
 		return fmt.Errorf("record run: %w", err)

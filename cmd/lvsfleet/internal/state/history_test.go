@@ -52,6 +52,46 @@ func TestHistoryIsWrittenOnceAndReadNewestFirst(t *testing.T) {
 	}
 }
 
+func TestAnUnfinishedRunIsReplacedByItsEndAlone(t *testing.T) {
+	h := OpenHistory(t.TempDir())
+	if err := h.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	begun := Run{ID: "20260102T030405Z-a", Who: "op@ctl pid 1", Verb: "converge", Result: Unfinished, Hosts: []HostRun{{Host: "rs1", Status: Unfinished, Committed: true}}}
+	if err := h.Add(begun); err != nil {
+		t.Fatal(err)
+	}
+	if of, err := h.ToTakeBack(""); err != nil || of.ID != begun.ID {
+		t.Errorf("to take back: %v, %v", of.ID, err)
+	}
+	another := begun
+	another.Who = "op@ctl pid 2"
+	if h.Add(begun) == nil || h.Add(another) == nil {
+		t.Error("two runs of one name")
+	}
+	if another.Result = Done; h.Add(another) == nil {
+		t.Error("it ended for another one")
+	}
+	ended := begun
+	ended.Result, ended.Hosts = Done, []HostRun{{Host: "rs1", Status: "changed", Changes: 1, Committed: true}}
+	if err := h.Add(ended); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := h.Run(begun.ID); err != nil || !cmp.Equal(got, ended) {
+		t.Errorf("%v\n%s", err, cmp.Diff(ended, got))
+	}
+	if h.Add(begun) == nil || h.Add(ended) == nil {
+		t.Error("what has ended was written again")
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if OpenHistory(file).Ready() == nil {
+		t.Error("a file is ready to hold a history")
+	}
+}
+
 func TestHistoryRefusesWhatNamesNoRun(t *testing.T) {
 	h := OpenHistory(t.TempDir())
 	for _, id := range []string{"", "../x", "a/b", ".hidden", "-x"} {
