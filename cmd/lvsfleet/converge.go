@@ -191,13 +191,15 @@ type jsonResult struct {
 	// real server that outlived their drain.
 	Stage inventory.Stage `json:"stage,omitempty"`
 	Cut   int             `json:"cut,omitempty"`
-	Error string          `json:"error,omitempty"`
+	// Kept: a removal was interrupted before lvsfleet's own files went.
+	Kept  bool   `json:"kept,omitempty"`
+	Error string `json:"error,omitempty"`
 }
 
 func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 	if g.json {
 		for _, r := range out.Results {
-			j := jsonResult{Run: out.Run, Host: r.Host, Status: r.Status, Changes: r.Changes, Stage: r.Stage, Cut: r.Cut}
+			j := jsonResult{Run: out.Run, Host: r.Host, Status: r.Status, Changes: r.Changes, Stage: r.Stage, Cut: r.Cut, Kept: r.Kept}
 			if r.Err != nil {
 				j.Error = r.Err.Error()
 			}
@@ -227,6 +229,9 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 		fmt.Fprintln(g.out, line)
 		if r.Cut > 0 {
 			fmt.Fprintf(g.out, "    %s %s had not ended when the drain's time was over\n", paint.yellow("note"), count(r.Cut, "connection"))
+		}
+		if r.Kept {
+			fmt.Fprintf(g.out, "    %s lvsfleet's own files are still there\n", paint.yellow("note"))
 		}
 		for _, n := range r.Report.Notes {
 			fmt.Fprintf(g.out, "    %s %s\n", paint.yellow("note"), hanging(n, 9))

@@ -45,6 +45,9 @@ type Result struct {
 	Report agent.Report // as preflight found it
 	// Committed: what was changed here is in force, all of it or a part.
 	Committed bool
+	// Kept: a removal was interrupted before it took away what lvsfleet keeps
+	// on the host for itself.
+	Kept bool
 }
 
 // An Outcome is a whole run.
@@ -181,6 +184,7 @@ type run struct {
 	done    hostSet // hosts whose transaction changed something
 	waiting hostSet // real servers that serve somebody and are still to change
 	broken  hostSet // hosts that could not be put back wholly
+	kept    hostSet // hosts that lvsfleet's own files are left on, the run being interrupted
 
 	proofs *prover
 
@@ -391,11 +395,12 @@ func (r *run) begin(ctx context.Context, approved bool) error {
 func (r *run) outcome() Outcome {
 	o := Outcome{Run: r.Run, Begun: r.begun}
 	for _, m := range r.members {
-		o.Interrupted = o.Interrupted || errors.Is(m.err, errInterrupted)
+		o.Interrupted = o.Interrupted || errors.Is(m.err, errInterrupted) || r.kept.has(m.host.Name)
 	}
 	for _, m := range r.members {
 		res := Result{Host: m.host.Name, Err: m.err, Report: m.report, Stage: r.at[m.host.Name], Cut: r.cut[m.host.Name]}
 		res.Committed = r.done.has(m.host.Name) || r.status[m.host.Name] == Partly
+		res.Kept = r.kept.has(m.host.Name)
 		switch status, ok := r.status[m.host.Name]; {
 		case ok:
 			res.Status = status

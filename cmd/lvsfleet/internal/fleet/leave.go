@@ -223,7 +223,7 @@ func (r *run) clean(ctx context.Context) {
 	}
 	each(r.Fleet, hosts, func(m *member) {
 		if ctx.Err() != nil {
-			m.err = errInterrupted
+			r.kept.add(m.host.Name)
 			return
 		}
 		r.observe(Event{Host: m.host.Name, Phase: PhaseClean})
