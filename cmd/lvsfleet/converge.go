@@ -123,13 +123,7 @@ func approve(ctx context.Context, g *globals, found []fleet.Finding, yes bool, w
 	}
 	pr := newPrinter(g, false)
 	pr.findings(found)
-	n := 0
-	for _, f := range found {
-		if f.Differs() {
-			n++
-		}
-	}
-	fmt.Fprintf(g.err, "%s %s? [y/N] ", what, count(n, "host"))
+	fmt.Fprintf(g.err, "%s? [y/N] ", question(what, found))
 	yes, err = answer(ctx, g.in)
 	switch {
 	case err != nil:
@@ -138,6 +132,31 @@ func approve(ctx context.Context, g *globals, found []fleet.Finding, yes bool, w
 		return true, nil
 	}
 	return true, fleet.ErrDeclined
+}
+
+// question says what the person is to agree to, and on how many hosts.
+func question(what string, found []fleet.Finding) string {
+	hosts, directors := 0, 0
+	for _, f := range found {
+		switch {
+		case !f.Differs():
+		case f.OnlyEntries:
+			directors++
+		default:
+			hosts++
+		}
+	}
+	whose := "their"
+	if hosts == 1 {
+		whose = "its"
+	}
+	switch {
+	case directors == 0:
+		return what + " " + count(hosts, "host")
+	case hosts == 0:
+		return "Drain and delete entries on " + count(directors, "director")
+	}
+	return fmt.Sprintf("%s %s, and drain and delete %s entries on %s", what, count(hosts, "host"), whose, count(directors, "director"))
 }
 
 // answer reads a line that agrees or not. An end of the input, and of the

@@ -32,7 +32,7 @@ them; last go lvsfleet's own folders. Every host is contacted first; where one
 cannot be reached, or cannot be given back, nothing is changed anywhere.
 
 --host takes one host out, in the inventory or not any more: its entries on the
-directors are drained and go. --forget gives up a host whose block has left the
+directors are drained and go, which is shown, counted and recorded with the rest. --forget gives up a host whose block has left the
 inventory, and contacts nobody.
 ` + exitHelp + `  0  the hosts are as they were before lvsfleet
   1  an error, or declined: nothing was changed

@@ -31,7 +31,7 @@ func (r *run) retire(ctx context.Context) {
 	// Where the run was interrupted, the stage marks whose turn does not come.
 	if why := r.stopped(ctx); why == nil || errors.Is(why, errInterrupted) {
 		r.stage(ctx, inventory.Retire, func(m *member) bool {
-			return m.director() && (m.want.Retires() || m.report.Removes || m.back != "" && m.changes())
+			return m.director() && (m.want.Retires() || m.report.Removes || m.back != "" && m.changes() || len(r.unparted(m)) > 0)
 		}, nil)
 	}
 }

@@ -124,6 +124,9 @@ func (r *run) carryOut(ctx context.Context, approve func([]Finding) (asked bool,
 	if len(outages) > 0 && !r.AllowOutage {
 		return r.refuseOutages(outages)
 	}
+	if err := r.foretell(ctx); err != nil {
+		return err
+	}
 	found := findings(r.members)
 	for i := range found {
 		for _, o := range outages {
@@ -398,24 +401,27 @@ func (r *run) outcome() Outcome {
 		o.Interrupted = o.Interrupted || errors.Is(m.err, errInterrupted) || r.kept.has(m.host.Name)
 	}
 	for _, m := range r.members {
-		res := Result{Host: m.host.Name, Err: m.err, Report: m.report, Stage: r.at[m.host.Name], Cut: r.cut[m.host.Name]}
+		res := Result{Host: m.host.Name, Err: m.err, Report: m.told(), Stage: r.at[m.host.Name], Cut: r.cut[m.host.Name]}
 		res.Committed = r.done.has(m.host.Name) || r.status[m.host.Name] == Partly
 		res.Kept = r.kept.has(m.host.Name)
+		left := r.unparted(m)
 		switch status, ok := r.status[m.host.Name]; {
 		case ok:
 			res.Status = status
 		case m.err != nil:
 			res.Status = Failed
-		case !m.changes() && !r.done.has(m.host.Name):
+		case !m.changes() && !r.done.has(m.host.Name) && len(left) == 0:
 			res.Status = Unchanged
-		case r.begun && (r.done.has(m.host.Name) || !m.begun.Differs):
+		case r.begun && len(left) > 0 && r.done.has(m.host.Name):
+			res.Status, res.Committed = Partly, true
+		case r.begun && len(left) == 0 && (r.done.has(m.host.Name) || !m.begun.Differs):
 			// Settling what an interrupted run had left can be all that was
 			// to be done.
 			res.Status = Changed
 			if m.begun.Settled != "" {
 				res.Report.Notes = append(slices.Clip(res.Report.Notes), m.begun.Settled)
 			}
-			for _, i := range m.report.Items {
+			for _, i := range res.Report.Items {
 				if !i.Change.Holds() {
 					res.Changes++
 				}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/agent/lab/labtest"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
@@ -75,7 +76,34 @@ func TestAHostIsRemovedInTheLab(t *testing.T) {
 	after := l.views(site)
 	l.entries(func(_ ipvs.Key, e *ipvs.Destination) { e.Active = 1 })
 	l.removing, l.limit = true, []string{"rs170"}
-	_, out := l.run(site)
+	var shown []Finding
+	out, err := l.fleet(site).Converge(t.Context(), func(found []Finding) (bool, error) {
+		shown = found
+		return true, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := "-a -t 192.168.0.200:80 -r 192.168.0.170:80 -g -w 3"
+	for _, r := range []agent.Report{shown[0].Report, result(out, "lb").Report} {
+		var live, boot string
+		for _, i := range r.Items {
+			if i.Layer == agent.Live {
+				live += i.Change.Diff
+			} else {
+				boot += i.Change.Diff
+			}
+		}
+		if !strings.Contains(live, "-"+entry) || !strings.Contains(boot, "-"+entry) || strings.Contains(live+boot, "\n+-") {
+			t.Errorf("of lb it tells\n%s\n%s", live, boot)
+		}
+	}
+	if len(shown) != 2 || !shown[0].OnlyEntries || shown[1].OnlyEntries {
+		t.Errorf("shown: %+v", shown)
+	}
+	if n := result(out, "lb").Changes; n != 2 {
+		t.Errorf("%d steps on lb, not the table and its rules", n)
+	}
 	if d := cmp.Diff(map[string]Status{"lb": Changed, "rs170": Changed}, statuses(out)); d != "" {
 		t.Fatalf("%s%v", d, out)
 	}
@@ -127,9 +155,10 @@ func TestARemovalIsInterruptedInTheLab(t *testing.T) {
 		return func(e Event) bool { return e.Host == host && e.Stage == inventory.Change && e.Phase == PhaseDone }
 	}
 	for name, c := range map[string]struct {
-		stop func(Event) bool
-		want map[string]Status
-		kept []string // still have lvsfleet's own files, though they are done
+		stop  func(Event) bool
+		hosts []string
+		want  map[string]Status
+		kept  []string // still have lvsfleet's own files, though they are done
 	}{
 		"in the drain": {
 			stop: func(e Event) bool { return e.Phase == PhaseDrain },
@@ -151,6 +180,17 @@ func TestARemovalIsInterruptedInTheLab(t *testing.T) {
 			want: map[string]Status{"lb": Changed, "rs160": Changed, "rs170": Changed, "rs180": Unchanged},
 			kept: []string{"rs170", "rs180"},
 		},
+		"one host in its drain": {
+			stop:  func(e Event) bool { return e.Phase == PhaseDrain },
+			hosts: []string{"rs160"},
+			want:  map[string]Status{"lb": NotBegun, "rs160": NotBegun},
+		},
+		"one host of two": {
+			stop:  changed("rs160"),
+			hosts: []string{"rs160", "rs170"},
+			want:  map[string]Status{"lb": Partly, "rs160": Changed, "rs170": NotBegun},
+			kept:  []string{"rs160"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			site := labSite(inventory.DR, "192.168.0.252", "rs160", "rs170", "rs180")
@@ -160,7 +200,7 @@ func TestARemovalIsInterruptedInTheLab(t *testing.T) {
 			l.converge(site)
 			l.entries(func(_ ipvs.Key, e *ipvs.Destination) { e.Active = 1 })
 			l.goes = "192.168.0.200"
-			out := l.interrupted(site, c.stop)
+			out := l.interrupted(site, c.stop, c.hosts...)
 			if d := cmp.Diff(c.want, statuses(out)); d != "" {
 				t.Error(d)
 			}
