@@ -408,6 +408,8 @@ func (r *run) outcome() Outcome {
 		switch status, ok := r.status[m.host.Name]; {
 		case ok:
 			res.Status = status
+		case !r.begun && errors.Is(m.err, context.Canceled):
+			res.Status = NotBegun // whoever cancelled it, it was not the host
 		case m.err != nil:
 			res.Status = Failed
 		case !m.changes() && !r.done.has(m.host.Name) && len(left) == 0:
