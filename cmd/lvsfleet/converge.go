@@ -137,14 +137,8 @@ func approve(ctx context.Context, g *globals, found []fleet.Finding, yes bool, w
 	}
 	pr := newPrinter(g, false)
 	pr.findings(found)
-	n := 0
-	for _, f := range found {
-		if f.Differs() {
-			n++
-		}
-	}
 	asks := g.asks()
-	fmt.Fprintf(asks, "%s %s? [y/N] ", what, count(n, "host"))
+	fmt.Fprintf(asks, "%s? [y/N] ", question(what, found))
 	yes, err = answer(ctx, g.in, asks)
 	switch {
 	case err != nil:
@@ -161,6 +155,31 @@ func (g *globals) asks() io.Writer {
 		return g.out
 	}
 	return g.err
+}
+
+// question says what the person is to agree to, and on how many hosts.
+func question(what string, found []fleet.Finding) string {
+	hosts, directors := 0, 0
+	for _, f := range found {
+		switch {
+		case !f.Differs():
+		case f.OnlyEntries:
+			directors++
+		default:
+			hosts++
+		}
+	}
+	whose := "their"
+	if hosts == 1 {
+		whose = "its"
+	}
+	switch {
+	case directors == 0:
+		return what + " " + count(hosts, "host")
+	case hosts == 0:
+		return "Drain and delete entries on " + count(directors, "director")
+	}
+	return fmt.Sprintf("%s %s, and drain and delete %s entries on %s", what, count(hosts, "host"), whose, count(directors, "director"))
 }
 
 // answer reads a line that agrees or not. An end of the input, and of the
@@ -218,13 +237,15 @@ type jsonResult struct {
 	// real server that outlived their drain.
 	Stage inventory.Stage `json:"stage,omitempty"`
 	Cut   int             `json:"cut,omitempty"`
-	Error string          `json:"error,omitempty"`
+	// Kept: a removal was interrupted before lvsfleet's own files went.
+	Kept  bool   `json:"kept,omitempty"`
+	Error string `json:"error,omitempty"`
 }
 
 func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 	if g.json {
 		for _, r := range out.Results {
-			j := jsonResult{Run: out.Run, Host: r.Host, Status: r.Status, Changes: r.Changes, Stage: r.Stage, Cut: r.Cut}
+			j := jsonResult{Run: out.Run, Host: r.Host, Status: r.Status, Changes: r.Changes, Stage: r.Stage, Cut: r.Cut, Kept: r.Kept}
 			if r.Err != nil {
 				j.Error = r.Err.Error()
 			}
@@ -254,6 +275,9 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 		fmt.Fprintln(g.out, line)
 		if r.Cut > 0 {
 			fmt.Fprintf(g.out, "    %s %s had not ended when the drain's time was over\n", paint.yellow("note"), count(r.Cut, "connection"))
+		}
+		if r.Kept {
+			fmt.Fprintf(g.out, "    %s lvsfleet's own files are still there\n", paint.yellow("note"))
 		}
 		for _, n := range r.Report.Notes {
 			fmt.Fprintf(g.out, "    %s %s\n", paint.yellow("note"), hanging(n, 9))

@@ -32,7 +32,7 @@ them; last go lvsfleet's own folders. Every host is contacted first; where one
 cannot be reached, or cannot be given back, nothing is changed anywhere.
 
 --host takes one host out, in the inventory or not any more: its entries on the
-directors are drained and go. --forget gives up a host whose block has left the
+directors are drained and go, which is shown, counted and recorded with the rest. --forget gives up a host whose block has left the
 inventory, and contacts nobody.
 ` + exitHelp + `  0  the hosts are as they were before lvsfleet
   1  an error, or declined: nothing was changed
@@ -89,13 +89,20 @@ func runRemove(ctx context.Context, g *globals, path string, flags removeFlags) 
 	if err != nil {
 		return runError(out, err)
 	}
+	return errors.Join(outcomeError(out), hosts.Forget(cleaned(out, limit)...))
+}
+
+// cleaned lists the hosts that nothing of lvsfleet's is left on, of those that
+// were to be cleaned: the limit's, or all where there is none.
+func cleaned(out fleet.Outcome, limit []string) []string {
 	var clean []string
 	for _, r := range out.Results {
-		if r.Err == nil && (r.Status == fleet.Changed || r.Status == fleet.Unchanged) && (len(limit) == 0 || slices.Contains(limit, r.Host)) {
+		done := r.Err == nil && !r.Kept && (r.Status == fleet.Changed || r.Status == fleet.Unchanged)
+		if done && (len(limit) == 0 || slices.Contains(limit, r.Host)) {
 			clean = append(clean, r.Host)
 		}
 	}
-	return errors.Join(outcomeError(out), hosts.Forget(clean...))
+	return clean
 }
 
 // removable says why the host cannot be removed alone.

@@ -199,6 +199,25 @@ func TestAQuestionCanBeInterrupted(t *testing.T) {
 	}
 }
 
+// A director that only loses entries is shown, and asked about, too.
+func TestWhatARemovalDoesToADirectorIsAskedAbout(t *testing.T) {
+	site, labDir := startLab(t)
+	state := t.TempDir()
+	if out, err := self(t, "lvsfleet", "converge", site, "--lab", labDir, "--state", state, "--yes").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := self(t, "lvsfleet", "remove", site, "--lab", labDir, "--state", state, "--host", "rs170")
+	s := onScreen(t, cmd)
+	s.await("Take lvsfleet off 1 host, and drain and delete its entries on 1 director? [y/N] ")
+	if shown := s.text(); strings.Count(shown, "\n    --a -t 192.168.0.200:80 -r 192.168.0.170:80 ") != 2 {
+		t.Errorf("not the entry in the table and in its rules file:\n%s", shown)
+	}
+	s.typed("y\n")
+	if err := cmd.Wait(); err != nil || !strings.HasSuffix(s.text(), "2 hosts: 2 changed") {
+		t.Errorf("%v\n%s", err, s.text())
+	}
+}
+
 func TestAWarningStaysOnTheScreen(t *testing.T) {
 	s := &screen{t: t, lines: []string{""}}
 	g := &globals{streams: streams{err: s}}

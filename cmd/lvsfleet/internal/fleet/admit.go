@@ -3,6 +3,7 @@ package fleet
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -21,9 +22,23 @@ func (r *run) admit(ctx context.Context) {
 // does not name, once nobody needs them to be served, and then services,
 // addresses, forwarding and all else that lvsfleet once made.
 func (r *run) retire(ctx context.Context) {
-	if r.stopped(ctx) != nil || r.back != "" && !r.allBack() {
-		return
+	if r.stopped(ctx) == nil {
+		if r.back != "" && !r.allBack() {
+			return
+		}
+		r.giveUp(ctx)
 	}
+	// Where the run was interrupted, the stage marks whose turn does not come.
+	if why := r.stopped(ctx); why == nil || errors.Is(why, errInterrupted) {
+		r.stage(ctx, inventory.Retire, func(m *member) bool {
+			return m.director() && (m.want.Retires() || m.report.Removes || m.back != "" && m.changes() || len(r.unparted(m)) > 0)
+		}, nil)
+	}
+}
+
+// giveUp drains and deletes the entries that go, but for those without which a
+// service would be served by nobody.
+func (r *run) giveUp(ctx context.Context) {
 	r.survey(ctx)
 	places := map[place]bool{}
 	if !r.AllowOutage {
@@ -48,11 +63,6 @@ func (r *run) retire(ctx context.Context) {
 	}
 	if r.back != "" && r.stopped(ctx) == nil {
 		r.handBack(ctx)
-	}
-	if r.stopped(ctx) == nil {
-		r.stage(ctx, inventory.Retire, func(m *member) bool {
-			return m.director() && (m.want.Retires() || m.report.Removes || m.back != "" && m.changes())
-		}, nil)
 	}
 }
 

@@ -241,7 +241,11 @@ func (r *run) batch(ctx context.Context, batch []*member) {
 	// back.
 	if !r.remove(ctx, replaced) {
 		for _, m := range batch {
-			r.fail(m, Skipped, errBatchEnded)
+			if ctx.Err() != nil {
+				r.interrupt(m)
+			} else {
+				r.fail(m, Skipped, errBatchEnded)
+			}
 		}
 		batch = nil
 	}

@@ -46,6 +46,9 @@ type Result struct {
 	Report agent.Report // as preflight found it
 	// Committed: what was changed here is in force, all of it or a part.
 	Committed bool
+	// Kept: a removal was interrupted before it took away what lvsfleet keeps
+	// on the host for itself.
+	Kept bool
 }
 
 // An Outcome is a whole run.
@@ -122,6 +125,9 @@ func (r *run) carryOut(ctx context.Context, approve func([]Finding) (asked bool,
 	if len(outages) > 0 && !r.AllowOutage {
 		return r.refuseOutages(outages)
 	}
+	if err := r.foretell(ctx); err != nil {
+		return err
+	}
 	found := findings(r.members)
 	for i := range found {
 		for _, o := range outages {
@@ -187,6 +193,7 @@ type run struct {
 	done    hostSet // hosts whose transaction changed something
 	waiting hostSet // real servers that serve somebody and are still to change
 	broken  hostSet // hosts that could not be put back wholly
+	kept    hostSet // hosts that lvsfleet's own files are left on, the run being interrupted
 
 	proofs *prover
 
@@ -402,26 +409,32 @@ func (r *run) begin(ctx context.Context, approved bool) error {
 func (r *run) outcome() Outcome {
 	o := Outcome{Run: r.Run, Begun: r.begun}
 	for _, m := range r.members {
-		o.Interrupted = o.Interrupted || errors.Is(m.err, errInterrupted)
+		o.Interrupted = o.Interrupted || errors.Is(m.err, errInterrupted) || r.kept.has(m.host.Name)
 	}
 	for _, m := range r.members {
-		res := Result{Host: m.host.Name, Err: m.err, Report: m.report, Stage: r.at[m.host.Name], Cut: r.cut[m.host.Name]}
+		res := Result{Host: m.host.Name, Err: m.err, Report: m.told(), Stage: r.at[m.host.Name], Cut: r.cut[m.host.Name]}
 		res.Committed = r.done.has(m.host.Name) || r.status[m.host.Name] == Partly
+		res.Kept = r.kept.has(m.host.Name)
+		left := r.unparted(m)
 		switch status, ok := r.status[m.host.Name]; {
 		case ok:
 			res.Status = status
+		case !r.begun && errors.Is(m.err, context.Canceled):
+			res.Status = NotBegun // whoever cancelled it, it was not the host
 		case m.err != nil:
 			res.Status = Failed
-		case !m.changes() && !r.done.has(m.host.Name):
+		case !m.changes() && !r.done.has(m.host.Name) && len(left) == 0:
 			res.Status = Unchanged
-		case r.begun && (r.done.has(m.host.Name) || !m.begun.Differs):
+		case r.begun && len(left) > 0 && r.done.has(m.host.Name):
+			res.Status, res.Committed = Partly, true
+		case r.begun && len(left) == 0 && (r.done.has(m.host.Name) || !m.begun.Differs):
 			// Settling what an interrupted run had left can be all that was
 			// to be done.
 			res.Status = Changed
 			if m.begun.Settled != "" {
 				res.Report.Notes = append(slices.Clip(res.Report.Notes), m.begun.Settled)
 			}
-			for _, i := range m.report.Items {
+			for _, i := range res.Report.Items {
 				if !i.Change.Holds() {
 					res.Changes++
 				}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -155,6 +156,10 @@ type member struct {
 	// else of it has a part in this run.
 	watches []inventory.DirectedService
 	entries []*entry // its live table, as last read
+	// parting are, of a director that watches, the entries that are to go, and
+	// parts what their going changes. Its report says nothing of it.
+	parting []*entry
+	parts   []agent.Item
 }
 
 // takesPart says whether the host is one of those that begin.
@@ -186,6 +191,13 @@ func (m *member) names(hosts map[string]bool) bool {
 
 func (m *member) director() bool { return m.want.Director != nil }
 
+// told is the report of all that this run does to the host.
+func (m *member) told() agent.Report {
+	r := m.report
+	r.Items = append(slices.Clip(r.Items), m.parts...)
+	return r
+}
+
 func (m *member) changes() bool { return agent.Differs(m.report) }
 
 func (m *member) close() {
@@ -203,6 +215,9 @@ type Finding struct {
 	Err     error
 	// Outages are the services that nobody serves while this host changes.
 	Outages []string
+	// OnlyEntries: it is a director that drains and deletes the entries of hosts
+	// that are removed, and does nothing else.
+	OnlyEntries bool
 }
 
 // Differs says whether the host is not as the inventory says.
@@ -230,7 +245,9 @@ func (f *Fleet) Survey(ctx context.Context) ([]Finding, error) {
 func findings(members []*member) []Finding {
 	var found []Finding
 	for _, m := range members {
-		found = append(found, Finding{Host: m.host.Name, Reached: m.reached, Report: m.report, Err: m.err})
+		found = append(found, Finding{
+			Host: m.host.Name, Reached: m.reached, Report: m.told(), Err: m.err, OnlyEntries: len(m.parting) > 0,
+		})
 	}
 	return found
 }

@@ -450,8 +450,14 @@ func TestCancelBeforeAnyChangeIsNoSkippedHost(t *testing.T) {
 					return false, nil
 				}
 			}
-			if out, err := f.Converge(ctx, approve); !errors.Is(err, ErrPreflight) {
+			out, err := f.Converge(ctx, approve)
+			if !errors.Is(err, ErrPreflight) {
 				t.Errorf("error %v, %v", err, statuses(out))
+			}
+			for _, r := range out.Results {
+				if r.Status != NotBegun {
+					t.Errorf("%s is %s: %v", r.Host, r.Status, r.Err)
+				}
 			}
 			if w.index("apply lb") >= 0 {
 				t.Errorf("it went on: %q", w.log)

@@ -147,6 +147,44 @@ func (m *member) watch(gone map[string]bool) bool {
 	return true
 }
 
+// foretell finds out what becomes of the directors that only watch, before
+// anything does.
+func (r *run) foretell(ctx context.Context) error {
+	parting := map[*member][]*entry{}
+	for _, e := range r.leaving() {
+		if e.dir.watches != nil {
+			parting[e.dir] = append(parting[e.dir], e)
+		}
+	}
+	each(r.Fleet, sortedMembers(parting), func(m *member) {
+		report, err := m.session.Check(ctx, m.want.Withdrawing(withdrawals(parting[m], true)))
+		if err != nil {
+			m.err = fmt.Errorf("check %s: %w", m.host.Name, err)
+			r.dismiss(m)
+			return
+		}
+		m.parting, m.parts = parting[m], report.Items
+	})
+	return r.leaveOut(ctx)
+}
+
+// unparted lists the entries that the director m, which only watches, should
+// have given up and has not.
+func (r *run) unparted(m *member) []*entry {
+	there := map[entryKey]bool{}
+	for _, e := range m.entries {
+		there[entryKey{e.Service, e.Dest.DestKey}] = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.dropped {
+		if e.dir == m {
+			delete(there, entryKey{e.Service, e.Dest.DestKey})
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(m.parting), func(e *entry) bool { return !there[entryKey{e.Service, e.Dest.DestKey}] })
+}
+
 // outsiders looks, in a run with a limit, at the directors that have no part in
 // it, or only a part of their services, for a real server that takes something
 // away. One that clients would still be sent to is not changed without them.
@@ -223,7 +261,7 @@ func (r *run) clean(ctx context.Context) {
 	}
 	each(r.Fleet, hosts, func(m *member) {
 		if ctx.Err() != nil {
-			m.err = errInterrupted
+			r.kept.add(m.host.Name)
 			return
 		}
 		r.observe(Event{Host: m.host.Name, Phase: PhaseClean})

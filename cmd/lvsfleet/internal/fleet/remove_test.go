@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/agent/lab/labtest"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
@@ -74,7 +76,34 @@ func TestAHostIsRemovedInTheLab(t *testing.T) {
 	after := l.views(site)
 	l.entries(func(_ ipvs.Key, e *ipvs.Destination) { e.Active = 1 })
 	l.removing, l.limit = true, []string{"rs170"}
-	_, out := l.run(site)
+	var shown []Finding
+	out, err := l.fleet(site).Converge(t.Context(), func(found []Finding) (bool, error) {
+		shown = found
+		return true, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := "-a -t 192.168.0.200:80 -r 192.168.0.170:80 -g -w 3"
+	for _, r := range []agent.Report{shown[0].Report, result(out, "lb").Report} {
+		var live, boot string
+		for _, i := range r.Items {
+			if i.Layer == agent.Live {
+				live += i.Change.Diff
+			} else {
+				boot += i.Change.Diff
+			}
+		}
+		if !strings.Contains(live, "-"+entry) || !strings.Contains(boot, "-"+entry) || strings.Contains(live+boot, "\n+-") {
+			t.Errorf("of lb it tells\n%s\n%s", live, boot)
+		}
+	}
+	if len(shown) != 2 || !shown[0].OnlyEntries || shown[1].OnlyEntries {
+		t.Errorf("shown: %+v", shown)
+	}
+	if n := result(out, "lb").Changes; n != 2 {
+		t.Errorf("%d steps on lb, not the table and its rules", n)
+	}
 	if d := cmp.Diff(map[string]Status{"lb": Changed, "rs170": Changed}, statuses(out)); d != "" {
 		t.Fatalf("%s%v", d, out)
 	}
@@ -92,6 +121,110 @@ func TestAHostIsRemovedInTheLab(t *testing.T) {
 	}
 	l.removing, l.limit = false, nil
 	l.converge(site) // and is taken in again
+}
+
+// interrupted takes lvsfleet off the hosts, or off all where none is named, one
+// after the other, until there is an event that stop is true of.
+func (l *labFleet) interrupted(site *inventory.Site, stop func(Event) bool, hosts ...string) Outcome {
+	l.t.Helper()
+	l.removing, l.limit = true, hosts
+	ctx, cancel := context.WithCancel(l.t.Context())
+	defer cancel()
+	f := l.fleet(site)
+	f.Parallel, f.AllowOutage = 1, true
+	f.Observe = func(e Event) {
+		l.observe(e)
+		if stop(e) {
+			cancel()
+		}
+	}
+	out, err := f.Converge(ctx, nil)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if ctx.Err() == nil || !out.Interrupted {
+		l.t.Errorf("cancelled: %v, interrupted: %v", ctx.Err(), out.Interrupted)
+	}
+	return out
+}
+
+// A removal that is interrupted tells of each host what became of it, and the
+// next one goes on from there.
+func TestARemovalIsInterruptedInTheLab(t *testing.T) {
+	changed := func(host string) func(Event) bool {
+		return func(e Event) bool { return e.Host == host && e.Stage == inventory.Change && e.Phase == PhaseDone }
+	}
+	for name, c := range map[string]struct {
+		stop  func(Event) bool
+		hosts []string
+		want  map[string]Status
+		kept  []string // still have lvsfleet's own files, though they are done
+	}{
+		"in the drain": {
+			stop: func(e Event) bool { return e.Phase == PhaseDrain },
+			want: map[string]Status{"lb": NotBegun, "rs160": NotBegun, "rs170": NotBegun, "rs180": Unchanged},
+			kept: []string{"rs180"},
+		},
+		"after a real server": {
+			stop: changed("rs160"),
+			want: map[string]Status{"lb": Partly, "rs160": Changed, "rs170": NotBegun, "rs180": Unchanged},
+			kept: []string{"rs160", "rs180"},
+		},
+		"after the last real server": {
+			stop: changed("rs170"),
+			want: map[string]Status{"lb": Partly, "rs160": Changed, "rs170": Changed, "rs180": Unchanged},
+			kept: []string{"rs160", "rs170", "rs180"},
+		},
+		"at lvsfleet's own files": {
+			stop: func(e Event) bool { return e.Host == "rs160" && e.Phase == PhaseClean },
+			want: map[string]Status{"lb": Changed, "rs160": Changed, "rs170": Changed, "rs180": Unchanged},
+			kept: []string{"rs170", "rs180"},
+		},
+		"one host in its drain": {
+			stop:  func(e Event) bool { return e.Phase == PhaseDrain },
+			hosts: []string{"rs160"},
+			want:  map[string]Status{"lb": NotBegun, "rs160": NotBegun},
+		},
+		"one host of two": {
+			stop:  changed("rs160"),
+			hosts: []string{"rs160", "rs170"},
+			want:  map[string]Status{"lb": Partly, "rs160": Changed, "rs170": NotBegun},
+			kept:  []string{"rs160"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			site := labSite(inventory.DR, "192.168.0.252", "rs160", "rs170", "rs180")
+			l := startLab(t, site)
+			before := l.looks(site)
+			l.limit = []string{"rs160", "rs170"}
+			l.converge(site)
+			l.entries(func(_ ipvs.Key, e *ipvs.Destination) { e.Active = 1 })
+			l.goes = "192.168.0.200"
+			out := l.interrupted(site, c.stop, c.hosts...)
+			if d := cmp.Diff(c.want, statuses(out)); d != "" {
+				t.Error(d)
+			}
+			var kept []string
+			for _, r := range out.Results {
+				if r.Kept {
+					kept = append(kept, r.Host)
+				}
+				if done := r.Status == Changed; done != (r.Changes > 0) || done && (r.Err != nil || !r.Committed) {
+					t.Errorf("%s is %s: %d steps, committed: %v, %v", r.Host, r.Status, r.Changes, r.Committed, r.Err)
+				}
+			}
+			if d := cmp.Diff(c.kept, kept); d != "" {
+				t.Error(d)
+			}
+			l.limit = nil
+			l.run(site)
+			for name, look := range l.looks(site) {
+				if d := cmp.Diff(before[name], look); d != "" {
+					t.Errorf("%s (-before +after):\n%s", name, d)
+				}
+			}
+		})
+	}
 }
 
 // What a host remembers of lvsfleet's doings goes back with the run that did
