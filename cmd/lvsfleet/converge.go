@@ -296,7 +296,10 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[s], s))
 		}
 	}
-	summary := count(len(out.Results), "host") + ": " + strings.Join(parts, ", ")
+	summary := count(len(out.Results), "host")
+	if len(parts) > 0 {
+		summary += ": " + strings.Join(parts, ", ")
+	}
 	switch {
 	case errors.Is(runErr, fleet.ErrDeclined):
 		summary += "; declined, nothing was changed"

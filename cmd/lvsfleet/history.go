@@ -294,6 +294,9 @@ func (g *globals) rememberBegun(r state.Run, f *fleet.Fleet, found []fleet.Findi
 			r.Hosts = append(r.Hosts, state.HostRun{Host: h.Host, Status: state.Unfinished, Committed: true, Items: differing(h.Report)})
 		}
 	}
+	if len(r.Hosts) == 0 {
+		return nil
+	}
 	return g.add(r)
 }
 
@@ -308,6 +311,9 @@ func (g *globals) record(r state.Run, out fleet.Outcome) error {
 		}
 		h.Items = differing(res.Report)
 		r.Hosts = append(r.Hosts, h)
+	}
+	if len(r.Hosts) == 0 && r.Of == "" {
+		return nil // a removal of what was not there
 	}
 	return g.add(r)
 }

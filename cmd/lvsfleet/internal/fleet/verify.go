@@ -64,7 +64,7 @@ func (f *Fleet) verifyHost(ctx context.Context, w hostChecks) ([]verify.Result, 
 	f.observe(Event{Host: w.host, Phase: PhaseConnect})
 	session, err := f.Dial(ctx, f.Site.Host(w.host))
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", w.host, err)
+		return nil, err // it names the host
 	}
 	f.observe(Event{Host: w.host, Phase: PhaseProve})
 	results, err := f.ask(ctx, session, w)
