@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/lvsfleet/lvsfleet/agent"
@@ -130,14 +130,15 @@ func (g *globals) secret(ctx context.Context, question, what string) (secret []b
 		if err = ctx.Err(); err != nil { // another question was interrupted
 			return
 		}
+		fd := int(g.in.Fd())
+		var show func()
+		if show, err = hideTyping(fd); err != nil {
+			return
+		}
+		defer show()
 		asks := g.asks()
 		fmt.Fprint(asks, question+": ")
 		defer fmt.Fprintln(asks)
-		fd := int(g.in.Fd())
-		var before *term.State
-		if before, err = term.GetState(fd); err != nil {
-			return
-		}
 		type line struct {
 			text []byte
 			err  error
@@ -151,11 +152,26 @@ func (g *globals) secret(ctx context.Context, question, what string) (secret []b
 		case l := <-got:
 			secret, err = l.text, l.err
 		case <-ctx.Done():
-			err = errors.Join(ctx.Err(), term.Restore(fd, before))
+			err = ctx.Err()
 		}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("no %s was given", what)
 	}
 	return secret, nil
+}
+
+// hideTyping turns the terminal's echo off, discarding what was typed before
+// there was a question, until show is called.
+func hideTyping(fd int) (show func(), err error) {
+	before, err := unix.IoctlGetTermios(fd, getModes)
+	if err != nil {
+		return nil, err
+	}
+	hidden := *before
+	hidden.Lflag &^= unix.ECHO
+	if err := unix.IoctlSetTermios(fd, setModesFlush, &hidden); err != nil {
+		return nil, err
+	}
+	return func() { _ = unix.IoctlSetTermios(fd, setModes, before) }, nil // a terminal that is gone shows nothing
 }

@@ -165,6 +165,13 @@ func ask(t *testing.T) (*exec.Cmd, *screen) {
 	cmd := self(t, "lvsfleet", "diff", site, "--lab", labDir, "--state", t.TempDir())
 	s := onScreen(t, cmd)
 	s.await("Passphrase for " + config.IdentityFile + ": ")
+	modes, err := unix.IoctlGetTermios(int(s.keys.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if modes.Lflag&unix.ECHO != 0 {
+		t.Error("it asks before what is typed is hidden")
+	}
 	return cmd, s
 }
 
