@@ -140,11 +140,18 @@ func TestASecondControllerIsToldWhoTheFirstIs(t *testing.T) {
 		_, _ = io.Copy(io.Discard, said)
 	}()
 	want := fmt.Sprintf(" pid %d, run ", first.Process.Pid)
-	for _, verb := range []string{"converge", "diff"} {
-		status, out := outcome(on(verb, "-var", "gateway=192.168.0.3"))
-		wanted := map[string]int{"converge": 1, "diff": 2}[verb]
-		if status != wanted || !strings.Contains(out, want) || !strings.Contains(out, ", since 2") {
-			t.Errorf("%s beside it: %d %s", verb, status, out)
+	for _, beside := range []struct {
+		args   []string
+		status int
+	}{
+		{[]string{"converge"}, 1},
+		{[]string{"diff"}, 2},
+		{[]string{"drift", "--once"}, 1}, // it concludes nothing, not even that all is well
+		{[]string{"drift", "--once", "--json"}, 1},
+	} {
+		status, out := outcome(on(append(beside.args, "-var", "gateway=192.168.0.3")...))
+		if status != beside.status || !strings.Contains(out, want) || !strings.Contains(out, ", since 2") {
+			t.Errorf("%s beside it: %d %s", beside.args, status, out)
 		}
 	}
 	if err := first.Process.Signal(syscall.SIGCONT); err != nil {

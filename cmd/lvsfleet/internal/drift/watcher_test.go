@@ -331,6 +331,9 @@ func TestAHostUnderChangeIsBusyAndItsDriftsStay(t *testing.T) {
 	if h := b.host("rs1"); h.State != drift.Busy || len(h.Drifts) != 1 || !strings.Contains(h.Notes[0], "op@ctl") {
 		t.Errorf("%+v", h)
 	}
+	if differs, untold := b.Snapshot().Findings(); differs || !untold {
+		t.Errorf("differs %v, untold %v", differs, untold)
+	}
 	b.world.set("rs1", func(h *fakeHost) { h.report = agent.Report{} })
 	expect(t, "done", told(b.round(t)), "-rs1 live sysctl:x converge")
 }
