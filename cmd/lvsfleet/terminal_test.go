@@ -137,7 +137,7 @@ func (s *screen) typed(text string) {
 // passphrase is "sesame", and waits for its question.
 func ask(t *testing.T) (*exec.Cmd, *screen) {
 	t.Helper()
-	site, labDir := startLab(t)
+	site, labDir, _ := startLab(t)
 	config, err := lab.Open(labDir)
 	if err != nil {
 		t.Fatal(err)

@@ -68,7 +68,7 @@ virtual_service "http" {
 // twoControllers starts a lab, and gives what runs lvsfleet on it.
 func twoControllers(t *testing.T) func(args ...string) *exec.Cmd {
 	t.Helper()
-	site, labDir := startLab(t)
+	site, labDir, _ := startLab(t)
 	return func(args ...string) *exec.Cmd {
 		// Each controller remembers for itself: they may be two machines.
 		return self(t, "lvsfleet", append([]string{args[0], site, "--lab", labDir, "--state", t.TempDir()}, args[1:]...)...)
@@ -76,14 +76,14 @@ func twoControllers(t *testing.T) func(args ...string) *exec.Cmd {
 }
 
 // startLab starts a lab of twoSite in a process of its own.
-func startLab(t *testing.T) (site, labDir string) {
+func startLab(t *testing.T) (site, labDir string, server *exec.Cmd) {
 	t.Helper()
 	dir := t.TempDir()
 	site, labDir = filepath.Join(dir, "site.hcl"), filepath.Join(dir, "lab")
 	if err := os.WriteFile(site, []byte(twoSite), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server := self(t, "lvsfleet", "lab", site, "--dir", labDir)
+	server = self(t, "lvsfleet", "lab", site, "--dir", labDir)
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func startLab(t *testing.T) (site, labDir string) {
 			t.Fatal(err)
 		}
 	}
-	return site, labDir
+	return site, labDir, server
 }
 
 // outcome runs a command, and gives its exit status and all that it said.

@@ -735,3 +735,52 @@ func TestChangesAreTold(t *testing.T) {
 	}
 	b.round(t)
 }
+
+// A hung session answers nothing until its line is cut, and cannot be closed
+// before that.
+type hung struct {
+	agent.Session
+	asked chan struct{} // closed when it is waited for
+	lost  chan struct{} // closed when the line is cut
+}
+
+func (h *hung) Watch(context.Context, *inventory.Desired, bool) (agent.Sighting, error) {
+	close(h.asked)
+	<-h.lost
+	return agent.Sighting{}, host.ErrLost
+}
+
+func (h *hung) Cut() { close(h.lost) }
+
+func (h *hung) Close() error {
+	<-h.lost
+	return nil
+}
+
+func TestARoundThatIsToEndWaitsForNoHostAndTellsNothingOfIt(t *testing.T) {
+	h := &hung{asked: make(chan struct{}), lost: make(chan struct{})}
+	var events []drift.Event
+	w, err := drift.NewWatcher(drift.Settings{Site: testSite("lb"), Parallel: 1}, drift.Options{
+		Dial:    func(context.Context, *inventory.Host) (agent.Session, error) { return h, nil },
+		Observe: func(e drift.Event) { events = append(events, e) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.Run(ctx)
+	}()
+	<-h.asked
+	cancel()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it still waits")
+	}
+	if s := w.Snapshot(); len(events) > 0 || s.Hosts[0].State != drift.Unknown {
+		t.Errorf("%v, %+v", events, s)
+	}
+}
