@@ -101,6 +101,45 @@ func startLab(t *testing.T) (site, labDir string, server *exec.Cmd) {
 	return site, labDir, server
 }
 
+// A second lab in a folder is refused, and disturbs nothing; what one has left
+// that was killed is in nobody's way.
+func TestAFolderHasOneLabUntilItsProcessEnds(t *testing.T) {
+	site, labDir, server := startLab(t)
+	status, out := outcome(self(t, "lvsfleet", "lab", site, "--dir", labDir))
+	if want := fmt.Sprintf("a lab runs in %s already, by process %d\n", labDir, server.Process.Pid); status != 1 || !strings.HasSuffix(out, want) {
+		t.Errorf("%d %s", status, out)
+	}
+	if status, out := outcome(self(t, "lvsfleet", "diff", site, "--lab", labDir)); status != 2 {
+		t.Errorf("diff on the first: %d %s", status, out)
+	}
+	if err := server.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = server.Wait() // it was killed
+	next := self(t, "lvsfleet", "lab", site, "--dir", labDir)
+	said, err := next.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(labDeadline, func() { _ = next.Process.Kill() })
+	defer late.Stop()
+	if line, err := bufio.NewReader(said).ReadString('\n'); err != nil || !strings.Contains(line, "5 hosts simulated in "+labDir) {
+		t.Errorf("%q, %v", line, err)
+	}
+	if status, out := outcome(self(t, "lvsfleet", "diff", site, "--lab", labDir)); status != 2 {
+		t.Errorf("diff on the next: %d %s", status, out)
+	}
+	if err := next.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 // outcome runs a command, and gives its exit status and all that it said.
 func outcome(cmd *exec.Cmd) (int, string) {
 	out, err := cmd.CombinedOutput()
