@@ -38,6 +38,7 @@ const (
 	sshConfigFile = "ssh_config" // written last: when it is there, the lab is ready
 	identityFile  = "id_ed25519"
 	knownFile     = "known_hosts"
+	lockFile      = "lab.lock" // held while the lab runs; the file stays
 )
 
 // Open reads how to reach the lab whose folder is dir. A lab that is not

@@ -27,8 +27,8 @@ import (
 // Options are what a lab can be started with.
 type Options struct {
 	// Dir gets the files that clients need (ssh_config, lab.json, keys). It is
-	// made if it is not there. "": no files; Config has the same to say, but
-	// its paths are empty.
+	// made if it is not there, and refused while another lab runs in it. "": no
+	// files; Config has the same to say, but its paths are empty.
 	Dir string
 	// Base is what hosts have in /etc, by host (ReadBase). A host that is not
 	// in it is freshly installed.
@@ -44,23 +44,27 @@ type Lab struct {
 	signer  ssh.Signer // the user's
 	known   []byte
 	dir     string
+	leave   func() error // takes the folder's sign down and gives the folder free; nil: there is none
 	servers map[string]*server
 	work    sync.WaitGroup
 }
+
+// folders are the locks of the folders that this process has labs in.
+var folders host.Local
 
 // Start makes and boots the machines of site and waits for clients. It ends
 // with ctx or by Close.
 func Start(ctx context.Context, site *inventory.Site, o Options) (*Lab, error) {
 	l := &Lab{world: newWorld(site), servers: map[string]*server{}, config: Config{Hosts: map[string]Endpoint{}}}
 	l.ctx, l.cancel = context.WithCancel(ctx)
-	if err := l.start(site, o); err != nil {
+	if err := l.start(ctx, site, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("start lab: %w", err), l.Close())
 	}
 	context.AfterFunc(ctx, func() { _ = l.Close() })
 	return l, nil
 }
 
-func (l *Lab) start(site *inventory.Site, o Options) error {
+func (l *Lab) start(ctx context.Context, site *inventory.Site, o Options) error {
 	user, pemText, err := newKey("lvsfleet lab")
 	if err != nil {
 		return err
@@ -70,11 +74,7 @@ func (l *Lab) start(site *inventory.Site, o Options) error {
 		if l.dir, err = filepath.Abs(o.Dir); err != nil {
 			return err
 		}
-		if err := os.MkdirAll(l.dir, 0o700); err != nil {
-			return err
-		}
-		// One that was killed may have left it, and it says that we are ready.
-		if err := os.RemoveAll(filepath.Join(l.dir, sshConfigFile)); err != nil {
+		if err := l.occupy(ctx); err != nil {
 			return err
 		}
 		l.config.IdentityFile = filepath.Join(l.dir, identityFile)
@@ -102,6 +102,27 @@ func (l *Lab) start(site *inventory.Site, o Options) error {
 		return nil
 	}
 	return l.config.write(l.dir, pemText, l.known)
+}
+
+// occupy makes the folder this lab's alone until it is closed. The kernel frees
+// the folder of one that was killed.
+func (l *Lab) occupy(ctx context.Context) error {
+	release, err := folders.Lock(ctx, filepath.Join(l.dir, lockFile), fmt.Sprintf("process %d", os.Getpid()))
+	var taken *host.TakenError
+	if errors.As(err, &taken) {
+		return fmt.Errorf("a lab runs in %s already, by %s", l.dir, taken.Holder)
+	}
+	if err != nil {
+		return err
+	}
+	sign := filepath.Join(l.dir, sshConfigFile)
+	// Once: what is there later is the next lab's.
+	l.leave = sync.OnceValue(func() error {
+		defer release()
+		return os.RemoveAll(sign)
+	})
+	// One that was killed may have left it, and it says that we are ready.
+	return os.RemoveAll(sign)
 }
 
 // loginOf is who logs in to a host: root, but where the inventory says how its
@@ -162,8 +183,8 @@ func (l *Lab) Reboot(name string) {
 func (l *Lab) Close() error {
 	l.cancel()
 	var err error
-	if l.dir != "" {
-		err = os.RemoveAll(filepath.Join(l.dir, sshConfigFile))
+	if l.leave != nil {
+		err = l.leave()
 	}
 	for _, s := range l.servers {
 		_ = s.listener.Close()

@@ -389,6 +389,40 @@ func TestFilesAreClosedToOthersAndGoWithTheLab(t *testing.T) {
 	}
 }
 
+func TestAFolderHasOneLabAtATime(t *testing.T) {
+	first, dir := start(t)
+	config, err := os.ReadFile(filepath.Join(dir, "lab.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := lab.Start(t.Context(), site(), lab.Options{Dir: dir})
+	if err == nil {
+		_ = second.Close()
+		t.Fatal("a second lab took the folder over")
+	}
+	if want := "a lab runs in " + dir + " already, by process " + strconv.Itoa(os.Getpid()); !strings.Contains(err.Error(), want) {
+		t.Errorf("%v", err)
+	}
+	if now, err := os.ReadFile(filepath.Join(dir, "lab.json")); err != nil || !bytes.Equal(now, config) {
+		t.Errorf("lab.json has changed: %v", err)
+	}
+	if _, err := lab.Open(dir); err != nil {
+		t.Errorf("the first: %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next, err := lab.Start(t.Context(), site(), lab.Options{Dir: dir})
+	if err != nil {
+		t.Fatalf("after the first: %v", err)
+	}
+	defer next.Close()
+	_ = first.Close() // again: that is none of the next one's business
+	if _, err := lab.Open(dir); err != nil {
+		t.Errorf("the next: %v", err)
+	}
+}
+
 // The stock client, where there is one: with the lab's ssh_config alone.
 func TestOpenSSH(t *testing.T) {
 	client, err := exec.LookPath("ssh")

@@ -7,13 +7,18 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/agent/lab"
@@ -508,5 +513,103 @@ func TestLocalSessionsShareTheirLocks(t *testing.T) {
 	defer b.Close()
 	if a.(*agent.Engine).Host != b.(*agent.Engine).Host {
 		t.Error("they do not")
+	}
+}
+
+// A relay passes bytes on to a host until it is frozen; then it takes them and
+// says nothing, as a host that hangs.
+type relay struct {
+	net.Listener
+	to     string
+	frozen chan struct{}
+	ended  chan struct{}
+}
+
+func startRelay(t *testing.T, to string) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{Listener: l, to: to, frozen: make(chan struct{}), ended: make(chan struct{})}
+	t.Cleanup(func() {
+		close(r.ended)
+		_ = l.Close()
+	})
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", r.to)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			go r.pass(near, far)
+			go r.pass(far, near)
+		}
+	}()
+	return r
+}
+
+func (r *relay) pass(to io.WriteCloser, from io.ReadCloser) {
+	defer to.Close()
+	defer from.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		select {
+		case <-r.frozen:
+			<-r.ended
+			return
+		default:
+		}
+		if err != nil {
+			return
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// Whoever ends must not wait for a host that hangs, with an agent or without.
+func TestASessionWithAHostThatHangsCanBeClosed(t *testing.T) {
+	f := startFleet(t)
+	for _, name := range []string{"linux", "oldlinux", "solaris10"} {
+		t.Run(name, func(t *testing.T) {
+			target := f.target(name)
+			r := startRelay(t, net.JoinHostPort(target.Address, strconv.Itoa(target.Port)))
+			target.Port = r.Addr().(*net.TCPAddr).Port
+			known, err := os.ReadFile(f.Config().KnownHosts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			target.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
+			known = bytes.ReplaceAll(known, fmt.Appendf(nil, "]:%d ", f.target(name).Port), fmt.Appendf(nil, "]:%d ", target.Port))
+			if err := os.WriteFile(target.KnownHosts, known, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, err := (&remote.Dialer{Agents: remote.LabAgents()}).Dial(t.Context(), target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Check(t.Context(), f.want(name)); err != nil {
+				t.Fatal(err)
+			}
+			close(r.frozen)
+			closed := make(chan struct{})
+			go func() {
+				defer close(closed)
+				_ = s.Close() // that it is over is all that counts
+			}()
+			select {
+			case <-closed:
+			case <-time.After(20 * time.Second):
+				t.Error("it still waits")
+			}
+		})
 	}
 }

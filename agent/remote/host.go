@@ -241,13 +241,19 @@ func (h *Host) files() (*sftp.Client, error) {
 	return c, nil
 }
 
-// Close ends the SFTP session, if there is one; the connection stays.
-func (h *Host) Close() error {
+// catchUp has what was written reach the disk.
+func (h *Host) catchUp() {
 	if h.owed.Swap(false) {
 		ctx, cancel := context.WithTimeout(context.Background(), host.DefaultTimeout)
 		defer cancel()
 		_, _ = h.run(ctx, host.Cmd{Argv: []string{"sync"}}) // of a line that is lost nobody can do it
 	}
+}
+
+// Close ends the SFTP session, if there is one; the connection stays. It waits
+// for the other side, as long as the connection is there.
+func (h *Host) Close() error {
+	h.catchUp()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.sftp == nil {

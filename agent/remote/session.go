@@ -270,6 +270,10 @@ func (s *session) Watch(ctx context.Context, want *inventory.Desired, table bool
 	})
 }
 
+// Cut ends the line at once, and so whatever waits for the host; Close is still
+// to be called. It is for a session that has begun nothing.
+func (s *session) Cut() { _ = s.conn.Close() }
+
 // Close ends the conversation, then the line.
 func (s *session) Close() error {
 	s.mu.Lock()
@@ -280,7 +284,8 @@ func (s *session) Close() error {
 		err = inner.Close()
 	}
 	s.stop()
-	_ = s.host.Close()
+	s.host.catchUp()
 	_ = s.conn.Close()
+	_ = s.host.Close() // after the line: SFTP waits for the other side's end of it
 	return err
 }

@@ -53,7 +53,7 @@ appears and as it goes away, and stays in the foreground until a signal; SIGHUP
 reads the inventory again. Connections stay open between rounds. With --repair
 what drifted is converged.
 ` + exitHelp + `  0  ended by a signal; with --once: nothing differs
-  1  an error; with --once: on any host
+  1  an error; with --once: on any host, or a change is under way on one
   2  with --once: something differs`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -505,7 +505,8 @@ func roundedAge(d time.Duration) string {
 	return count(int(d/(24*time.Hour)), "day")
 }
 
-// printSnapshot prints what one round has found, and gives diff's exit.
+// printSnapshot prints what one round has found, and gives diff's exit; that a
+// host is busy counts as an error on it.
 func printSnapshot(g *globals, s drift.Snapshot) error {
 	if g.json {
 		for _, h := range s.Hosts {
@@ -517,9 +518,9 @@ func printSnapshot(g *globals, s drift.Snapshot) error {
 	for _, p := range s.Problems {
 		fmt.Fprintf(g.err, "lvsfleet: %s\n", hanging(p, 4))
 	}
-	differs, failed := s.Findings()
+	differs, untold := s.Findings()
 	switch {
-	case failed:
+	case untold:
 		return errReported
 	case differs:
 		return errDiffers

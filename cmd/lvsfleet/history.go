@@ -37,12 +37,12 @@ func newHistory(g *globals) *cobra.Command {
 		Long: `Lists the runs of a site that began to change something, the newest first: when,
 who, which inventory (its hash), how many steps, and how it ended. With HOST,
 only those that were about that host. Nothing is contacted.
-` + exitHelp + `  0  the list, which may be empty
+` + exitHelp + `  0  the list, which may be empty; standard error says so
   1  an error`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				flags.host = args[0]
+			if err := flags.name(args); err != nil {
+				return err
 			}
 			return runHistory(g, flags, time.Now())
 		},
@@ -63,12 +63,12 @@ that were to make it hold.
 		Long: `Lists the differences that "lvsfleet drift" has found, the latest first: when each
 was first and last seen, what it was, and how it went away. With --diff, what
 differed. Nothing is contacted.
-` + exitHelp + `  0  the list, which may be empty
+` + exitHelp + `  0  the list, which may be empty; standard error says so
   1  an error`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				flags.host = args[0]
+			if err := flags.name(args); err != nil {
+				return err
 			}
 			return runHistoryDrift(cmd.Context(), g, flags, time.Now())
 		},
@@ -111,9 +111,15 @@ func age(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// about checks the name of the host that is asked for: a site given in its
-// place would have an empty history.
-func (f historyFlags) about() error {
+// name takes the HOST argument, checking the name of the host that is asked for:
+// a site given in its place would have an empty history.
+func (f *historyFlags) name(args []string) error {
+	if len(args) > 0 {
+		if f.host != "" && f.host != args[0] {
+			return fmt.Errorf("HOST is %q and --host %q: name one host", args[0], f.host)
+		}
+		f.host = args[0]
+	}
 	if strings.ContainsRune(f.host, '/') || strings.HasSuffix(f.host, ".hcl") {
 		return fmt.Errorf("%q names no host: a site is named by --site", f.host)
 	}
@@ -121,9 +127,6 @@ func (f historyFlags) about() error {
 }
 
 func runHistory(g *globals, flags historyFlags, now time.Time) error {
-	if err := flags.about(); err != nil {
-		return err
-	}
 	dir, err := g.stateDir(flags.site)
 	if err != nil {
 		return err
@@ -134,7 +137,7 @@ func runHistory(g *globals, flags historyFlags, now time.Time) error {
 	}
 	runs, readErr := state.OpenHistory(dir).Runs(since)
 	t := tabwriter.NewWriter(g.out, 0, 0, 2, ' ', 0)
-	headed := false
+	listed := 0
 	for _, r := range runs {
 		hosts, changes, result := len(r.Hosts), r.Changes(), r.Result
 		switch {
@@ -150,13 +153,13 @@ func runHistory(g *globals, flags historyFlags, now time.Time) error {
 			}
 			hosts, changes, result = 1, h.Changes, h.Status
 		}
+		listed++
 		if g.json {
 			r.Hosts = nil
 			g.emit(r)
 			continue
 		}
-		if !headed {
-			headed = true
+		if listed == 1 {
 			fmt.Fprintln(t, "RUN\tTIME\tWHO\tINVENTORY\tHOSTS\tSTEPS\tRESULT")
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%.12s\t%d\t%d\t%s\n", r.ID, r.Time.Local().Format(time.DateTime), printable(r.Who), r.Inventory, hosts, changes, result)
@@ -164,7 +167,24 @@ func runHistory(g *globals, flags historyFlags, now time.Time) error {
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write history: %w", err)
 	}
+	if listed == 0 && readErr == nil {
+		flags.tellNothing(g, "run", dir)
+	}
 	return readErr
+}
+
+// tellNothing says on standard error that a list is empty, and where what would
+// be in it was looked for: a name that was mistyped has an empty one too.
+func (f historyFlags) tellNothing(g *globals, what, dir string) {
+	of := f.site
+	if f.host != "" {
+		of = f.host + " of " + f.site
+	}
+	since := ""
+	if f.since != "" {
+		since = " from the last " + f.since
+	}
+	fmt.Fprintf(g.err, "lvsfleet: no %s of %s is remembered%s in %s\n", what, of, since, dir)
 }
 
 // from is the time that --since says; zero where it says none.
@@ -180,9 +200,6 @@ func (f historyFlags) from(now time.Time) (time.Time, error) {
 }
 
 func runHistoryDrift(ctx context.Context, g *globals, flags historyFlags, now time.Time) error {
-	if err := flags.about(); err != nil {
-		return err
-	}
 	dir, err := g.stateDir(flags.site)
 	if err != nil {
 		return err
@@ -194,6 +211,9 @@ func runHistoryDrift(ctx context.Context, g *globals, flags historyFlags, now ti
 	list, err := history.Read(ctx, filepath.Join(dir, history.File), history.Filter{Host: flags.host, Since: since})
 	if err != nil {
 		return err
+	}
+	if len(list) == 0 {
+		flags.tellNothing(g, "drift", dir)
 	}
 	if g.json {
 		for _, d := range list {

@@ -20,7 +20,7 @@ func newLab(g *globals) *cobra.Command {
 machine behind it, as freshly installed or, with --base BASE, as it boots from
 BASE/HOST/etc. Every other command goes there with --lab DIR; so does a stock
 OpenSSH client: "ssh -F DIR/ssh_config HOST ifconfig -a". It stays in the
-foreground until a signal ends it.
+foreground until a signal ends it. A DIR in which a lab runs already is refused.
 ` + exitHelp + `  0  ended by a signal
   1  it could not start`,
 		Args: cobra.MaximumNArgs(1),

@@ -105,8 +105,5 @@ type streams struct {
 func run(ctx context.Context, args []string, s streams) int {
 	root := newRoot(s)
 	root.SetArgs(longVars(args))
-	root.SetIn(s.in)
-	root.SetOut(s.out)
-	root.SetErr(s.err)
 	return exitStatus(root.ExecuteContext(ctx), s.err)
 }

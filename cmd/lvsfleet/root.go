@@ -38,6 +38,9 @@ TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
 	f := root.PersistentFlags()
 	f.StringSliceVar(&g.limit, "limit", nil, "only these `hosts` (names, comma-separated or repeated)")
 	f.IntVar(&g.parallel, "parallel", 32, "hosts at a time")
@@ -52,7 +55,29 @@ TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
 		newValidate(g), newRender(g), newDiff(g), newConverge(g), newRollback(g), newRemove(g), newVerify(g), newDrift(g), newHistory(g), newGraph(g),
 		newImport(g), newLab(g), newVersion(g),
 	)
+	refuseUnknown(root)
 	return root
+}
+
+// refuseUnknown has the commands that cobra adds, help and completion, end with
+// an error where they are asked about what there is not.
+func refuseUnknown(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+					return fmt.Errorf("unknown help topic %q", strings.Join(args, " "))
+				}
+				return nil
+			}
+		case "completion":
+			// One that does nothing has its arguments not looked at.
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
 }
 
 // check refuses values that no command could mean. An empty one is most likely

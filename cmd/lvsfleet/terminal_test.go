@@ -142,7 +142,7 @@ func (s *screen) typed(text string) {
 // passphrase is "sesame", and waits for its question.
 func ask(t *testing.T) (*exec.Cmd, *screen) {
 	t.Helper()
-	site, labDir := startLab(t)
+	site, labDir, _ := startLab(t)
 	config, err := lab.Open(labDir)
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func TestAQuestionCanBeInterrupted(t *testing.T) {
 
 // A director that only loses entries is shown, and asked about, too.
 func TestWhatARemovalDoesToADirectorIsAskedAbout(t *testing.T) {
-	site, labDir := startLab(t)
+	site, labDir, _ := startLab(t)
 	state := t.TempDir()
 	if out, err := self(t, "lvsfleet", "converge", site, "--lab", labDir, "--state", state, "--yes").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -244,7 +244,7 @@ func TestAWarningStaysOnTheScreen(t *testing.T) {
 }
 
 func TestJSONOnATerminalChangesNothingUnasked(t *testing.T) {
-	site, labDir := startLab(t)
+	site, labDir, _ := startLab(t)
 	cmd := self(t, "lvsfleet", "converge", site, "--json", "--lab", labDir, "--state", t.TempDir())
 	s := onScreen(t, cmd)
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
@@ -256,7 +256,7 @@ func TestJSONOnATerminalChangesNothingUnasked(t *testing.T) {
 // The question of a run whose standard error is a file is put on the terminal
 // that is left, and Ctrl-C leaves its line.
 func TestAQuestionGoesToTheTerminal(t *testing.T) {
-	site, labDir := startLab(t)
+	site, labDir, _ := startLab(t)
 	cmd := self(t, "lvsfleet", "converge", site, "--lab", labDir, "--state", t.TempDir())
 	messages, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	if err != nil {
@@ -285,7 +285,7 @@ func until(said *bufio.Scanner, begins string) {
 // A run of which nothing is left to tell is in the history all the same, and
 // what it had committed is taken back.
 func TestARunThatIsKilledCanBeTakenBack(t *testing.T) {
-	site, labDir := startLab(t)
+	site, labDir, _ := startLab(t)
 	state := t.TempDir()
 	on := func(args ...string) *exec.Cmd {
 		return self(t, "lvsfleet", append(args, "--lab", labDir, "--state", state, "-var", "confirm_timeout=10")...)
@@ -341,7 +341,7 @@ func TestAHangupEndsARunInOrder(t *testing.T) {
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, syscall.SIGHUP)
 	defer signal.Stop(caught)
-	site, labDir := startLab(t)
+	site, labDir, _ := startLab(t)
 	state := t.TempDir()
 	on := func(args ...string) *exec.Cmd {
 		return self(t, "lvsfleet", append(args, "--lab", labDir, "--state", state)...)

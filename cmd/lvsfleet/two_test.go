@@ -72,7 +72,7 @@ virtual_service "http" {
 // twoControllers starts a lab, and gives what runs lvsfleet on it.
 func twoControllers(t *testing.T) func(args ...string) *exec.Cmd {
 	t.Helper()
-	site, labDir := startLab(t)
+	site, labDir, _ := startLab(t)
 	return func(args ...string) *exec.Cmd {
 		// Each controller remembers for itself: they may be two machines.
 		return self(t, "lvsfleet", append([]string{args[0], site, "--lab", labDir, "--state", t.TempDir()}, args[1:]...)...)
@@ -80,14 +80,14 @@ func twoControllers(t *testing.T) func(args ...string) *exec.Cmd {
 }
 
 // startLab starts a lab of twoSite in a process of its own.
-func startLab(t *testing.T) (site, labDir string) {
+func startLab(t *testing.T) (site, labDir string, server *exec.Cmd) {
 	t.Helper()
 	dir := t.TempDir()
 	site, labDir = filepath.Join(dir, "site.hcl"), filepath.Join(dir, "lab")
 	if err := os.WriteFile(site, []byte(twoSite), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server := self(t, "lvsfleet", "lab", site, "--dir", labDir)
+	server = self(t, "lvsfleet", "lab", site, "--dir", labDir)
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,46 @@ func startLab(t *testing.T) (site, labDir string) {
 			t.Fatal(err)
 		}
 	}
-	return site, labDir
+	return site, labDir, server
+}
+
+// A second lab in a folder is refused, and disturbs nothing; what one has left
+// that was killed is in nobody's way.
+func TestAFolderHasOneLabUntilItsProcessEnds(t *testing.T) {
+	site, labDir, server := startLab(t)
+	status, out := outcome(self(t, "lvsfleet", "lab", site, "--dir", labDir))
+	if want := fmt.Sprintf("a lab runs in %s already, by process %d\n", labDir, server.Process.Pid); status != 1 || !strings.HasSuffix(out, want) {
+		t.Errorf("%d %s", status, out)
+	}
+	if status, out := outcome(self(t, "lvsfleet", "diff", site, "--lab", labDir)); status != 2 {
+		t.Errorf("diff on the first: %d %s", status, out)
+	}
+	if err := server.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = server.Wait() // it was killed
+	next := self(t, "lvsfleet", "lab", site, "--dir", labDir)
+	said, err := next.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(labDeadline, func() { _ = next.Process.Kill() })
+	defer late.Stop()
+	if line, err := bufio.NewReader(said).ReadString('\n'); err != nil || !strings.Contains(line, "5 hosts simulated in "+labDir) {
+		t.Errorf("%q, %v", line, err)
+	}
+	if status, out := outcome(self(t, "lvsfleet", "diff", site, "--lab", labDir)); status != 2 {
+		t.Errorf("diff on the next: %d %s", status, out)
+	}
+	if err := next.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Wait(); err != nil {
+		t.Error(err)
+	}
 }
 
 // outcome runs a command, and gives its exit status and all that it said.
@@ -144,11 +183,18 @@ func TestASecondControllerIsToldWhoTheFirstIs(t *testing.T) {
 		_, _ = io.Copy(io.Discard, said)
 	}()
 	want := fmt.Sprintf(" pid %d, run ", first.Process.Pid)
-	for _, verb := range []string{"converge", "diff"} {
-		status, out := outcome(on(verb, "-var", "gateway=192.168.0.3"))
-		wanted := map[string]int{"converge": 1, "diff": 2}[verb]
-		if status != wanted || !strings.Contains(out, want) || !strings.Contains(out, ", since 2") {
-			t.Errorf("%s beside it: %d %s", verb, status, out)
+	for _, beside := range []struct {
+		args   []string
+		status int
+	}{
+		{[]string{"converge"}, 1},
+		{[]string{"diff"}, 2},
+		{[]string{"drift", "--once"}, 1}, // it concludes nothing, not even that all is well
+		{[]string{"drift", "--once", "--json"}, 1},
+	} {
+		status, out := outcome(on(append(beside.args, "-var", "gateway=192.168.0.3")...))
+		if status != beside.status || !strings.Contains(out, want) || !strings.Contains(out, ", since 2") {
+			t.Errorf("%s beside it: %d %s", beside.args, status, out)
 		}
 	}
 	if err := first.Process.Signal(syscall.SIGCONT); err != nil {

@@ -36,6 +36,18 @@ func (l *line) close() {
 	}
 }
 
+// A cutter is a session whose line can be cut while somebody waits for its host.
+type cutter interface{ Cut() }
+
+// cut has a look that waits for the host end at once.
+func (l *line) cut() {
+	if c, ok := l.get().(cutter); ok {
+		c.Cut()
+		return
+	}
+	l.close()
+}
+
 // lookLimit bounds the look at one host, login included. A host that is gone is
 // known for it much sooner: its connection is asked whether it lives.
 const lookLimit = 2 * time.Minute
@@ -65,7 +77,7 @@ func (l *line) look(ctx context.Context, dial func(context.Context, *inventory.H
 			return agent.Sighting{}, true, fmt.Errorf("%s: %w", h.Name, errNotWatching)
 		}
 		// What does not answer must not keep the round: its line is cut.
-		stop := context.AfterFunc(ctx, l.close)
+		stop := context.AfterFunc(ctx, l.cut)
 		s, err = w.Watch(ctx, want, want.Director != nil)
 		if !stop() || errors.Is(err, host.ErrLost) {
 			l.close()

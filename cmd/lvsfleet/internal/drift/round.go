@@ -302,15 +302,16 @@ func (w *Watcher) owners() map[string]string {
 var _ Source = (*Watcher)(nil)
 
 // Findings are what a round has found, in the words of `lvsfleet diff`'s exit:
-// whether something differs, and whether a host could not be looked at.
-func (s Snapshot) Findings() (differs, failed bool) {
+// whether something differs, and whether of a host it could not be told, since
+// it could not be looked at or a change was under way there.
+func (s Snapshot) Findings() (differs, untold bool) {
 	for _, h := range s.Hosts {
 		switch h.State {
 		case Drifted:
 			differs = true
-		case Unreachable, Failed, Unknown:
-			failed = true
+		case Unreachable, Failed, Unknown, Busy:
+			untold = true
 		}
 	}
-	return differs, failed
+	return differs, untold
 }

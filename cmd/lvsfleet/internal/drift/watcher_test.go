@@ -331,6 +331,9 @@ func TestAHostUnderChangeIsBusyAndItsDriftsStay(t *testing.T) {
 	if h := b.host("rs1"); h.State != drift.Busy || len(h.Drifts) != 1 || !strings.Contains(h.Notes[0], "op@ctl") {
 		t.Errorf("%+v", h)
 	}
+	if differs, untold := b.Snapshot().Findings(); differs || !untold {
+		t.Errorf("differs %v, untold %v", differs, untold)
+	}
 	b.world.set("rs1", func(h *fakeHost) { h.report = agent.Report{} })
 	expect(t, "done", told(b.round(t)), "-rs1 live sysctl:x converge")
 }
@@ -731,4 +734,53 @@ func TestChangesAreTold(t *testing.T) {
 	for range c { // ends
 	}
 	b.round(t)
+}
+
+// A hung session answers nothing until its line is cut, and cannot be closed
+// before that.
+type hung struct {
+	agent.Session
+	asked chan struct{} // closed when it is waited for
+	lost  chan struct{} // closed when the line is cut
+}
+
+func (h *hung) Watch(context.Context, *inventory.Desired, bool) (agent.Sighting, error) {
+	close(h.asked)
+	<-h.lost
+	return agent.Sighting{}, host.ErrLost
+}
+
+func (h *hung) Cut() { close(h.lost) }
+
+func (h *hung) Close() error {
+	<-h.lost
+	return nil
+}
+
+func TestARoundThatIsToEndWaitsForNoHostAndTellsNothingOfIt(t *testing.T) {
+	h := &hung{asked: make(chan struct{}), lost: make(chan struct{})}
+	var events []drift.Event
+	w, err := drift.NewWatcher(drift.Settings{Site: testSite("lb"), Parallel: 1}, drift.Options{
+		Dial:    func(context.Context, *inventory.Host) (agent.Session, error) { return h, nil },
+		Observe: func(e drift.Event) { events = append(events, e) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.Run(ctx)
+	}()
+	<-h.asked
+	cancel()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it still waits")
+	}
+	if s := w.Snapshot(); len(events) > 0 || s.Hosts[0].State != drift.Unknown {
+		t.Errorf("%v, %+v", events, s)
+	}
 }
