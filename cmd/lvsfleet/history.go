@@ -302,7 +302,10 @@ func (g *globals) canRemember(site string) error {
 	if err != nil {
 		return err
 	}
-	return state.OpenHistory(dir).Ready()
+	if err := state.OpenHistory(dir).Ready(); err != nil {
+		return fmt.Errorf("%w (--state says where else)", err)
+	}
+	return nil
 }
 
 // rememberBegun writes a run that is about to change something into the

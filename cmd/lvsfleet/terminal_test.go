@@ -32,6 +32,8 @@ import (
 type screen struct {
 	t    *testing.T
 	keys *os.File // what is written to it is typed
+	cmd  *exec.Cmd
+	read chan struct{} // closed when all that it shows has come
 
 	mu     sync.Mutex
 	lines  []string
@@ -48,19 +50,29 @@ func onScreen(t *testing.T, cmd *exec.Cmd) *screen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &screen{t: t, keys: keys, lines: []string{""}}
-	read := make(chan struct{})
+	s := &screen{t: t, keys: keys, cmd: cmd, read: make(chan struct{}), lines: []string{""}}
 	go func() {
-		defer close(read)
+		defer close(s.read)
 		_, _ = io.Copy(s, keys) // Linux ends it with EIO
 	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		_ = keys.Close()
-		<-read
+		<-s.read
 	})
 	return s
+}
+
+// wait waits for the command's end, and for all that it has written before.
+func (s *screen) wait() error {
+	err := s.cmd.Wait()
+	select {
+	case <-s.read:
+	case <-time.After(labDeadline):
+		s.t.Error("somebody else still has the terminal")
+	}
+	return err
 }
 
 func (s *screen) Write(p []byte) (int, error) {
@@ -183,7 +195,7 @@ func TestAQuestionStaysOnTheScreenUntilItIsAnswered(t *testing.T) {
 		t.Fatalf("the question was\n%s\nand became\n%s", asked, now)
 	}
 	s.typed("sesame\n")
-	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 2 {
+	if err := s.wait(); cmd.ProcessState.ExitCode() != 2 {
 		t.Errorf("%v\n%s", err, s.text())
 	}
 	if shown := s.text(); strings.Contains(shown, "sesame") || strings.Contains(shown, "[###") || !strings.Contains(shown, "rs181") {
@@ -194,7 +206,7 @@ func TestAQuestionStaysOnTheScreenUntilItIsAnswered(t *testing.T) {
 func TestAQuestionCanBeInterrupted(t *testing.T) {
 	cmd, s := ask(t)
 	s.typed("\x03")
-	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+	if err := s.wait(); cmd.ProcessState.ExitCode() != 1 {
 		t.Errorf("%v\n%s", err, s.text())
 	}
 	modes, err := unix.IoctlGetTermios(int(s.keys.Fd()), unix.TCGETS)
@@ -220,7 +232,7 @@ func TestWhatARemovalDoesToADirectorIsAskedAbout(t *testing.T) {
 		t.Errorf("not the entry in the table and in its rules file:\n%s", shown)
 	}
 	s.typed("y\n")
-	if err := cmd.Wait(); err != nil || !strings.HasSuffix(s.text(), "2 hosts: 2 changed") {
+	if err := s.wait(); err != nil || !strings.HasSuffix(s.text(), "2 hosts: 2 changed") {
 		t.Errorf("%v\n%s", err, s.text())
 	}
 }
@@ -247,7 +259,7 @@ func TestJSONOnATerminalChangesNothingUnasked(t *testing.T) {
 	site, labDir, _ := startLab(t)
 	cmd := self(t, "lvsfleet", "converge", site, "--json", "--lab", labDir, "--state", t.TempDir())
 	s := onScreen(t, cmd)
-	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+	if err := s.wait(); cmd.ProcessState.ExitCode() != 1 {
 		t.Errorf("%v\n%s", err, s.text())
 	}
 	s.await("add --yes to go ahead (lvsfleet diff --json shows what would change)")
@@ -267,7 +279,7 @@ func TestAQuestionGoesToTheTerminal(t *testing.T) {
 	s := onScreen(t, cmd)
 	s.await("Change 5 hosts? [y/N] ")
 	s.typed("\x03")
-	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+	if err := s.wait(); cmd.ProcessState.ExitCode() != 1 {
 		t.Errorf("%v\n%s", err, s.text())
 	}
 	s.await("5 hosts: 5 not changed; declined, nothing was changed")
