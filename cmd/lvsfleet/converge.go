@@ -132,7 +132,7 @@ func (g *globals) carryOut(ctx context.Context, site *inventory.Site, rec state.
 // approve shows what will be changed, and asks where somebody is there to
 // answer.
 func approve(ctx context.Context, g *globals, found []fleet.Finding, yes bool, what string) (asked bool, err error) {
-	if yes || g.json || !isTerminal(g.in) || !slices.ContainsFunc(found, fleet.Finding.Differs) {
+	if yes || !isTerminal(g.in) || !slices.ContainsFunc(found, fleet.Finding.Differs) {
 		return false, nil
 	}
 	pr := newPrinter(g, false)
@@ -185,31 +185,37 @@ func question(what string, found []fleet.Finding) string {
 // answer reads a line that agrees or not. An end of the input, and of the
 // program, is no agreement; it leaves the question's line.
 func answer(ctx context.Context, in io.Reader, asks io.Writer) (yes bool, err error) {
+	text, err := typed(ctx, func() (string, error) { return bufio.NewReader(in).ReadString('\n') })
+	switch {
+	case err == nil:
+		text = strings.ToLower(strings.TrimSpace(text))
+		return text == "y" || text == "yes", nil
+	case errors.Is(err, io.EOF), errors.Is(err, ctx.Err()):
+		fmt.Fprintln(asks)
+		return false, nil
+	}
+	fmt.Fprintln(asks)
+	return false, fmt.Errorf("read the answer: %w", err)
+}
+
+// typed waits for what read reads from a person, or for the end of ctx, whose
+// error it gives then.
+func typed[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	type line struct {
-		text string
+		text T
 		err  error
 	}
 	got := make(chan line, 1)
 	go func() { // ends with the program where nobody types any more
-		text, err := bufio.NewReader(in).ReadString('\n')
+		text, err := read()
 		got <- line{text, err}
 	}()
 	select {
-	case <-ctx.Done():
-		fmt.Fprintln(asks)
-		return false, nil
 	case l := <-got:
-		if l.err != nil {
-			fmt.Fprintln(asks)
-		}
-		if l.err != nil && !errors.Is(l.err, io.EOF) {
-			return false, fmt.Errorf("read the answer: %w", l.err)
-		}
-		switch strings.ToLower(strings.TrimSpace(l.text)) {
-		case "y", "yes":
-			return l.err == nil, nil
-		}
-		return false, nil
+		return l.text, l.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
 	}
 }
 

@@ -139,21 +139,7 @@ func (g *globals) secret(ctx context.Context, question, what string) (secret []b
 		asks := g.asks()
 		fmt.Fprint(asks, question+": ")
 		defer fmt.Fprintln(asks)
-		type line struct {
-			text []byte
-			err  error
-		}
-		got := make(chan line, 1)
-		go func() { // ends with the program where nobody types any more
-			text, err := term.ReadPassword(fd)
-			got <- line{text, err}
-		}()
-		select {
-		case l := <-got:
-			secret, err = l.text, l.err
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
+		secret, err = typed(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
 	})
 	if err != nil {
 		return nil, fmt.Errorf("no %s was given", what)

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
 )
 
@@ -133,11 +131,9 @@ func (p *progress) aside(do func()) {
 
 // draw draws what is going on; by aside alone.
 func (p *progress) draw() {
-	columns, rows := 80, 24
-	if f, ok := p.w.(*os.File); ok {
-		if c, r, err := term.GetSize(int(f.Fd())); err == nil && c > 0 && r > 0 { // a serial line knows no size
-			columns, rows = c, r
-		}
+	columns, rows := size(p.w)
+	if columns == 0 || rows == 0 {
+		columns, rows = 80, 24
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -138,12 +138,18 @@ func isTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// width is that of the terminal w, 0 where it is none.
-func width(w any) int {
+// size is that of the terminal w, 0 where it is none or, as a serial line, does
+// not know.
+func size(w any) (columns, rows int) {
 	if f, ok := w.(interface{ Fd() uintptr }); ok {
-		if n, _, err := term.GetSize(int(f.Fd())); err == nil {
-			return n
+		if c, r, err := term.GetSize(int(f.Fd())); err == nil {
+			return c, r
 		}
 	}
-	return 0
+	return 0, 0
+}
+
+func width(w any) int {
+	columns, _ := size(w)
+	return columns
 }

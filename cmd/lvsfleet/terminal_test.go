@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/pem"
 	"fmt"
@@ -288,12 +287,6 @@ func TestAQuestionGoesToTheTerminal(t *testing.T) {
 	}
 }
 
-// until reads what a command says until a line begins so.
-func until(said *bufio.Scanner, begins string) {
-	for said.Scan() && !strings.HasPrefix(said.Text(), begins) {
-	}
-}
-
 // A run of which nothing is left to tell is in the history all the same, and
 // what it had committed is taken back.
 func TestARunThatIsKilledCanBeTakenBack(t *testing.T) {
@@ -312,14 +305,7 @@ func TestARunThatIsKilledCanBeTakenBack(t *testing.T) {
 	}
 	before := look()
 	cmd := on("converge", site)
-	said, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	until(bufio.NewScanner(said), "lb: admit: do") // the real servers have committed
+	startUntil(t, cmd, "lb: admit: do") // the real servers have committed
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -359,17 +345,9 @@ func TestAHangupEndsARunInOrder(t *testing.T) {
 		return self(t, "lvsfleet", append(args, "--lab", labDir, "--state", state)...)
 	}
 	cmd := on("converge", site)
-	said, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var result bytes.Buffer
 	cmd.Stdout = &result
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(said)
-	until(lines, "lb: prepare: do")
+	lines := startUntil(t, cmd, "lb: prepare: do")
 	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -154,6 +153,23 @@ func outcome(cmd *exec.Cmd) (int, string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
+// startUntil starts a command, reads what it says on standard error until a line
+// begins so, and gives the lines that are left.
+func startUntil(t *testing.T, cmd *exec.Cmd, begins string) *bufio.Scanner {
+	t.Helper()
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(said)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), begins) {
+	}
+	return lines
+}
+
 // One controller is stopped in mid-run; another one that comes meanwhile is
 // told who is at it, since when, and changes nothing. Then the first goes on.
 func TestASecondControllerIsToldWhoTheFirstIs(t *testing.T) {
@@ -162,25 +178,17 @@ func TestASecondControllerIsToldWhoTheFirstIs(t *testing.T) {
 		t.Fatal(out)
 	}
 	first := on("converge", "-var", "gateway=192.168.0.1")
-	said, err := first.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var result bytes.Buffer
 	first.Stdout = &result
-	if err := first.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(said)
-	for lines.Scan() && !strings.HasPrefix(lines.Text(), "lb: withdraw: do") {
-	}
+	lines := startUntil(t, first, "lb: withdraw: do")
 	if err := first.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	rest := make(chan struct{})
 	go func() {
 		defer close(rest)
-		_, _ = io.Copy(io.Discard, said)
+		for lines.Scan() {
+		}
 	}()
 	want := fmt.Sprintf(" pid %d, run ", first.Process.Pid)
 	for _, beside := range []struct {
