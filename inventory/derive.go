@@ -81,21 +81,25 @@ func (d *deriver) serve(s *service, m *member) {
 				dr.gateways = append(dr.gateways, a)
 			}
 		}
+		if g := m.host.Gateway; len(s.directors) > 1 && g.IsValid() && g.Is6() == s.IPv6 {
+			// The address that moves between them: whoever holds it directs.
+			dr.natOf = append(dr.natOf, g)
+		}
 		return
 	}
-	if s.Address.IsValid() {
+	for _, vip := range s.VIPs() {
 		if dr.vips == nil {
 			dr.vips = map[netip.Addr]*VIP{}
 		}
-		if dr.vips[s.Address] == nil {
+		if dr.vips[vip] == nil {
 			v := &VIP{
-				Addr: s.Address, Method: m.method, Device: m.device,
-				OnLAN: m.method == DR || onDevice(m.host, m.device, s.Address),
+				Addr: vip, Method: m.method, Device: m.device,
+				OnLAN: m.method == DR || onDevice(m.host, m.device, vip),
 			}
 			if m.method == TUN {
 				v.Peer = s.peer()
 			}
-			dr.vips[s.Address] = v
+			dr.vips[vip] = v
 		}
 	}
 	if m.method != TUN {
@@ -115,9 +119,7 @@ func (d *deriver) serve(s *service, m *member) {
 			dc = &Decap{Local: m.addr, Remote: from}
 			dr.decaps[ends] = dc
 		}
-		if s.Address.IsValid() {
-			dc.VIPs = append(dc.VIPs, s.Address)
-		}
+		dc.VIPs = append(dc.VIPs, s.VIPs()...)
 	}
 }
 

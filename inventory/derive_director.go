@@ -15,11 +15,14 @@ func (d *deriver) direct(s *service, dir *Host) {
 		dr.holds = map[netip.Addr]bool{}
 		dr.routes = map[TunnelRoute]bool{}
 	}
-	device := s.device(dir)
-	if s.Address.IsValid() && s.VIP != Foreign && !dr.holds[s.Address] {
-		dr.holds[s.Address] = true
-		own := ownDevice(dir, s.Address)
-		v := DirectorVIP{Addr: s.Address, Device: device, Own: own != ""}
+	device := s.device(dir, s.first())
+	for _, vip := range s.VIPs() {
+		if s.VIP == Foreign || dr.holds[vip] {
+			continue
+		}
+		dr.holds[vip] = true
+		own := ownDevice(dir, vip)
+		v := DirectorVIP{Addr: vip, Device: s.device(dir, vip), Own: own != ""}
 		if v.Own {
 			v.Device = own
 		}
@@ -67,10 +70,10 @@ func (s *service) directed(port int) DirectedService {
 		Name: s.Name, IPv6: s.IPv6, Scheduler: s.scheduler(),
 		SchedulerFlags:     slices.Clone(s.SchedulerFlags),
 		PersistenceTimeout: s.PersistenceTimeout, PersistenceNetmask: s.PersistenceNetmask,
-		OnePacket: s.OnePacket, ForeignWeights: s.Weights == Foreign,
+		OnePacket: s.OnePacket, ForeignWeights: s.Weights == Foreign, ForeignMembers: s.ForeignMembers(),
 	}
 	if s.FWMark != 0 {
-		out.FWMark = s.FWMark
+		out.FWMark, out.MarkVIPs = s.FWMark, sortedAddrs(s.VIPs())
 	} else {
 		out.Addr, out.Port, out.Protocol = s.Address, port, s.protocol()
 	}

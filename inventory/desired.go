@@ -23,7 +23,7 @@ type Desired struct {
 	VIPs    []VIP        `json:"vips,omitempty"`    // what it carries as a real server, by DR or TUN; by address
 	Decaps  []Decap      `json:"decaps,omitempty"`  // LVS tunnels that it unwraps, one per pair of outer addresses
 	Tunnels []PlainEnd   `json:"tunnels,omitempty"` // plain tunnels that end here
-	NATOf   []netip.Addr `json:"nat_of,omitempty"`  // directors' addresses that it is a NAT real server of
+	NATOf   []netip.Addr `json:"nat_of,omitempty"`  // directors' addresses that it is a NAT real server of; with several directors also the one that moves
 
 	Director *Director `json:"director,omitempty"`
 
@@ -124,19 +124,23 @@ type TunnelRoute struct {
 
 // A DirectedService is one IPVS service (one port) in the inventory's words.
 type DirectedService struct {
-	Name               string           `json:"name"`
-	Addr               netip.Addr       `json:"addr,omitzero"`
-	Port               int              `json:"port,omitempty"`
-	FWMark             uint32           `json:"fwmark,omitempty"`
-	IPv6               bool             `json:"ipv6,omitempty"`
-	Protocol           string           `json:"protocol,omitempty"` // "" with FWMark
-	Scheduler          string           `json:"scheduler"`
-	SchedulerFlags     []string         `json:"scheduler_flags,omitempty"`
-	PersistenceTimeout int              `json:"persistence_timeout,omitempty"`
-	PersistenceNetmask int              `json:"persistence_netmask,omitempty"` // length, 0: the full one
-	OnePacket          bool             `json:"one_packet,omitempty"`
-	ForeignWeights     bool             `json:"foreign_weights,omitempty"` // set once, then no drift
-	Real               []DirectedServer `json:"real,omitempty"`
+	Name               string       `json:"name"`
+	Addr               netip.Addr   `json:"addr,omitzero"`
+	Port               int          `json:"port,omitempty"`
+	FWMark             uint32       `json:"fwmark,omitempty"`
+	MarkVIPs           []netip.Addr `json:"mark_vips,omitempty"` // of a mark: where clients connect to, as far as it is said
+	IPv6               bool         `json:"ipv6,omitempty"`
+	Protocol           string       `json:"protocol,omitempty"` // "" with FWMark
+	Scheduler          string       `json:"scheduler"`
+	SchedulerFlags     []string     `json:"scheduler_flags,omitempty"`
+	PersistenceTimeout int          `json:"persistence_timeout,omitempty"`
+	PersistenceNetmask int          `json:"persistence_netmask,omitempty"` // length, 0: the full one
+	OnePacket          bool         `json:"one_packet,omitempty"`
+	ForeignWeights     bool         `json:"foreign_weights,omitempty"` // set once, then no drift
+	// ForeignMembers: a health checker decides which real servers are in the
+	// table. They are named once, when the service is made.
+	ForeignMembers bool             `json:"foreign_members,omitempty"`
+	Real           []DirectedServer `json:"real,omitempty"`
 }
 
 // A DirectedServer is a real server of a service.
@@ -151,4 +155,7 @@ type DirectedServer struct {
 	// Hold: the real server failed or was left out of this run. Its entry
 	// stays as it is found, present or absent.
 	Hold bool `json:"hold,omitempty"`
+	// Join: the entry is added although the members are foreign, since this run
+	// took it out, or makes the service.
+	Join bool `json:"join,omitempty"`
 }

@@ -29,26 +29,38 @@ type member struct {
 
 func (x *index) resolve(v *VirtualService) *service {
 	s := &service{VirtualService: v, directors: x.byRole[v.Director]}
-	own := make(map[string]*RealServer, len(v.RealServers))
+	own := make(map[string][]*RealServer, len(v.RealServers))
 	for i := range v.RealServers {
-		own[v.RealServers[i].Host] = &v.RealServers[i]
+		r := &v.RealServers[i]
+		if !slices.ContainsFunc(own[r.Host], r.sameEntry) {
+			own[r.Host] = append(own[r.Host], r)
+		}
 	}
 	pool := x.byRole[v.Pool]
 	s.members = make([]member, 0, len(pool)+len(own))
-	for _, h := range pool {
-		s.members = append(s.members, s.member(h, own[h.Name]))
+	add := func(h *Host) {
+		for _, r := range own[h.Name] {
+			s.members = append(s.members, s.member(h, r))
+		}
 		delete(own, h.Name)
 	}
-	for i := range v.RealServers {
-		r := &v.RealServers[i]
-		if own[r.Host] != r {
-			continue
+	for _, h := range pool {
+		if len(own[h.Name]) == 0 {
+			s.members = append(s.members, s.member(h, nil))
 		}
-		if h := x.host(r.Host); h != nil {
-			s.members = append(s.members, s.member(h, r))
+		add(h)
+	}
+	for i := range v.RealServers {
+		if h := x.host(v.RealServers[i].Host); h != nil {
+			add(h)
 		}
 	}
 	return s
+}
+
+// sameEntry says that the two blocks are about one entry of the table.
+func (r *RealServer) sameEntry(o *RealServer) bool {
+	return r.Host == o.Host && r.Address == o.Address && (r.Port == nil) == (o.Port == nil) && (r.Port == nil || *r.Port == *o.Port)
 }
 
 func (s *service) member(h *Host, r *RealServer) member {
@@ -67,6 +79,14 @@ func (s *service) member(h *Host, r *RealServer) member {
 	}
 	m.device, m.subnet = locate(h, m.addr)
 	return m
+}
+
+// first is the VIP that stands for the service where one has to; zero: none.
+func (s *service) first() netip.Addr {
+	if vips := s.VIPs(); len(vips) > 0 {
+		return vips[0]
+	}
+	return netip.Addr{}
 }
 
 // ports are those of the IPVS services: one each; 0 stands for the one service
@@ -220,11 +240,11 @@ func gatewayTo(dir *Host, m *member) netip.Addr {
 // device is the director's interface that carries the VIP: the one that is
 // named, else the one whose subnet holds it, else the one towards the
 // director's gateway, else the one that holds its address, else its first.
-func (s *service) device(dir *Host) string {
+func (s *service) device(dir *Host, vip netip.Addr) string {
 	if s.Interface != "" {
 		return s.Interface
 	}
-	if d := deviceTowards(dir, s.Address); s.Address.IsValid() && d != "" {
+	if d := deviceTowards(dir, vip); vip.IsValid() && d != "" {
 		return d
 	}
 	if d := deviceTowards(dir, dir.Gateway); dir.Gateway.IsValid() && d != "" {

@@ -56,6 +56,7 @@ const (
 	CodeTunnelEnds   Code = "LVS042"
 	CodeNoRIP        Code = "LVS043"
 	CodeOwnGateway   Code = "LVS044"
+	CodeTwoBox       Code = "LVS045"
 
 	CodeWeightZero     Code = "LVS060"
 	CodeClientsInside  Code = "LVS061"

@@ -130,6 +130,9 @@ func Rules() []Rule {
 		{CodeOwnGateway, Error, "Gateway that is the host itself",
 			"A host does not reach anything through itself. A role's gateway is passed over on the director that it names.",
 			"Name the next router."},
+		{CodeTwoBox, Error, "Directors that are each other's real servers",
+			"The director that holds the VIP would send a connection to another one, whose own table sends it on: with DR and TUN it goes round between them, and every fourth connection of two directors is lost.",
+			"Give the service real servers that are none of its directors, or only one director."},
 
 		{CodeWeightZero, Warning, "Weight 0 everywhere",
 			"A real server of weight 0 takes no new connections; nobody would serve.",

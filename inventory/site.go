@@ -96,13 +96,14 @@ type Interface struct {
 // service each.
 type VirtualService struct {
 	Name               string
-	Director           string // role
-	Pool               string // role
-	Address            netip.Addr
-	Ports              []int  // empty with FWMark
-	FWMark             uint32 // 0: none
-	IPv6               bool   // the family, of Address or, with FWMark alone, as said
-	Protocol           string // "tcp", "udp", "sctp"
+	Director           string       // role
+	Pool               string       // role
+	Address            netip.Addr   // zero: none, or Addresses
+	Addresses          []netip.Addr // of a mark that stands for several; all of one family
+	Ports              []int        // empty with FWMark
+	FWMark             uint32       // 0: none
+	IPv6               bool         // the family, of Address or, with FWMark alone, as said
+	Protocol           string       // "tcp", "udp", "sctp"
 	Scheduler          string
 	SchedulerFlags     []string
 	Method             Method
@@ -114,6 +115,7 @@ type VirtualService struct {
 	Interface          string // "" chosen by rule
 	VIP                string // Managed, Foreign
 	Weights            string // Managed, Foreign
+	Members            string // Managed, Foreign; "": as Weights
 	ClientNetworks     []netip.Prefix
 	RequireListener    bool
 	Proof              bool
@@ -123,11 +125,26 @@ type VirtualService struct {
 	Src                Source
 }
 
+// VIPs are the virtual addresses of the service: none of a mark that says none,
+// several of a mark with Addresses, else one.
+func (v *VirtualService) VIPs() []netip.Addr {
+	if v.Address.IsValid() {
+		return []netip.Addr{v.Address}
+	}
+	return v.Addresses
+}
+
+// ForeignMembers says that a health checker decides which members are in the
+// table.
+func (v *VirtualService) ForeignMembers() bool {
+	return v.Members == Foreign || v.Members == "" && v.Weights == Foreign
+}
+
 // A Probe is what verification sends to a UDP or SCTP service, and awaits.
 type Probe struct{ Send, Expect string }
 
 // A RealServer is what one host of a service has for itself. nil and zero
-// mean: from the service.
+// mean: from the service. A host may have several, with different ports, by NAT.
 type RealServer struct {
 	Host           string
 	Weight         *int

@@ -3,6 +3,7 @@ package inventory
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // acrossServices judges what services do to each other.
@@ -26,6 +27,10 @@ func (c *checker) keys() {
 		if s.Incomplete {
 			continue
 		}
+		hint := ""
+		if s.FWMark != 0 {
+			hint = " A mark is one service: list all its VIPs in addresses = [...]."
+		}
 		said := map[*service]bool{}
 		for _, port := range s.ports() {
 			what := ""
@@ -46,7 +51,7 @@ func (c *checker) keys() {
 					first[k] = s
 				} else if f != s && !said[f] {
 					said[f] = true
-					c.report(CodeServiceTwice, s.Src.Block, "%q and %q (%s:%d) are both %s on the director %q.", s.Name, f.Name, f.Src.Block.File, f.Src.Block.StartLine, what, d.Name)
+					c.report(CodeServiceTwice, s.Src.Block, "%q and %q (%s:%d) are both %s on the director %q.%s", s.Name, f.Name, f.Src.Block.File, f.Src.Block.StartLine, what, d.Name, hint)
 				}
 			}
 		}
@@ -58,7 +63,7 @@ func (c *checker) holders() {
 	held := map[netip.Addr]*Host{}
 	by := map[netip.Addr]*service{}
 	for _, s := range c.services {
-		if s.Incomplete || !s.Address.IsValid() || s.VIP == Foreign {
+		if s.Incomplete || len(s.VIPs()) == 0 || s.VIP == Foreign {
 			continue
 		}
 		if len(s.directors) > 1 {
@@ -66,15 +71,17 @@ func (c *checker) holders() {
 			for _, d := range s.directors {
 				names = append(names, d.Name)
 			}
-			c.report(CodeHolders, s.Src.Attr("vip"), "%s would all hold %s, the VIP of %q.", list(names), s.Address, s.Name)
+			c.report(CodeHolders, s.Src.Attr("vip"), "%s would all hold %s, the VIP of %q.", list(names), s.first(), s.Name)
 			continue
 		}
 		for _, d := range s.directors {
-			switch h := held[s.Address]; {
-			case h == nil:
-				held[s.Address], by[s.Address] = d, s
-			case h != d:
-				c.report(CodeHolders, s.Src.Attr("address"), "%s, the VIP of %q on the director %q, is also held by the director %q for %q.", s.Address, s.Name, d.Name, h.Name, by[s.Address].Name)
+			for _, vip := range s.VIPs() {
+				switch h := held[vip]; {
+				case h == nil:
+					held[vip], by[vip] = d, s
+				case h != d:
+					c.report(CodeHolders, s.vipAt(), "%s, the VIP of %q on the director %q, is also held by the director %q for %q.", vip, s.Name, d.Name, h.Name, by[vip].Name)
+				}
 			}
 		}
 	}
@@ -93,7 +100,7 @@ func (c *checker) vipByMethods() {
 	first := map[place]use{}
 	peers := map[place]use{}
 	for _, s := range c.services {
-		if s.Incomplete || !s.Address.IsValid() {
+		if s.Incomplete {
 			continue
 		}
 		for i := range s.members {
@@ -101,24 +108,26 @@ func (c *checker) vipByMethods() {
 			if m.local || m.method == "" {
 				continue
 			}
-			p := place{m.host, s.Address}
-			f, there := first[p]
-			if !there {
-				first[p] = use{s, m}
-			} else if f.m.method != m.method {
-				at := s.Src.Attr("method")
-				if m.rs != nil && m.rs.Method != "" {
-					at = m.rs.Src.Attr("method")
+			for _, vip := range s.VIPs() {
+				p := place{m.host, vip}
+				f, there := first[p]
+				if !there {
+					first[p] = use{s, m}
+				} else if f.m.method != m.method {
+					at := s.Src.Attr("method")
+					if m.rs != nil && m.rs.Method != "" {
+						at = m.rs.Src.Attr("method")
+					}
+					c.report(CodeMethods, at, "The real server %q has the VIP %s by %s for %q and by %s for %q.", m.host.Name, vip, f.m.method, f.s.Name, m.method, s.Name)
 				}
-				c.report(CodeMethods, at, "The real server %q has the VIP %s by %s for %q and by %s for %q.", m.host.Name, s.Address, f.m.method, f.s.Name, m.method, s.Name)
-			}
-			if m.method != TUN {
-				continue
-			}
-			if f, there := peers[p]; !there {
-				peers[p] = use{s, m}
-			} else if f.s.peer() != s.peer() {
-				c.reportOnce(CodePeersDiffer, nil, s.Src.Attr("tunnel_peer"), "%q says %s and %q says %s for the VIP %s.", f.s.Name, f.s.peer(), s.Name, s.peer(), s.Address)
+				if m.method != TUN {
+					continue
+				}
+				if f, there := peers[p]; !there {
+					peers[p] = use{s, m}
+				} else if f.s.peer() != s.peer() {
+					c.reportOnce(CodePeersDiffer, nil, s.Src.Attr("tunnel_peer"), "%q says %s and %q says %s for the VIP %s.", f.s.Name, f.s.peer(), s.Name, s.peer(), vip)
+				}
 			}
 		}
 	}
@@ -153,8 +162,8 @@ func (c *checker) tunnelSources() {
 					first[m.host] = source{from, d, s}
 				case f.from != from && !said[m.host]:
 					said[m.host] = true
-					if f.s.Address == s.Address {
-						c.report(CodeTwoSources, s.Src.Attr("director"), "The VIP %s reaches host %q by tunnel from %s (%q) and from %s (%q), and an ip.tun takes one outer source.", s.Address, m.host.Name, f.from, f.director.Name, from, d.Name)
+					if shared := common(f.s.VIPs(), s.VIPs()); shared.IsValid() {
+						c.report(CodeTwoSources, s.Src.Attr("director"), "The VIP %s reaches host %q by tunnel from %s (%q) and from %s (%q), and an ip.tun takes one outer source.", shared, m.host.Name, f.from, f.director.Name, from, d.Name)
 					}
 					c.report(CodeSolarisTUN, s.Src.Attr("director"), "The Solaris host %q would need a tunnel from %s (%q, for %q) and one from %s (%q, for %q).", m.host.Name, f.from, f.director.Name, f.s.Name, from, d.Name, s.Name)
 				}
@@ -210,4 +219,14 @@ func (c *checker) forwardingOff() {
 			}
 		}
 	}
+}
+
+// common is the first address that both lists have; zero: none.
+func common(a, b []netip.Addr) netip.Addr {
+	for _, x := range a {
+		if slices.Contains(b, x) {
+			return x
+		}
+	}
+	return netip.Addr{}
 }

@@ -39,7 +39,7 @@ func (c *checker) member(s *service, m *member) {
 		c.report(CodeNoRIP, attr("address"), "%s, the address of the real server %q, is in none of the networks of that host: %s.", m.addr, m.host.Name, networks(m.host))
 		return
 	}
-	if m.addr == s.Address && !m.local {
+	if slices.Contains(s.VIPs(), m.addr) && !m.local {
 		if c.own[m.addr] == m.host {
 			return // reported of the VIP
 		}

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -74,6 +75,9 @@ func (c *checker) serviceWords(s *service) {
 	if s.Weights != "" {
 		c.word("weights", s.Weights, s.at("weights"), Managed, Foreign)
 	}
+	if s.Members != "" {
+		c.word("members", s.Members, s.at("members"), Managed, Foreign)
+	}
 	if s.OnePacket && s.FWMark == 0 && s.protocol() != "udp" {
 		c.report(CodeOnePacket, s.at("one_packet"), "%q is a %s service.", s.Name, strings.ToUpper(s.protocol()))
 	}
@@ -87,6 +91,9 @@ func (c *checker) serviceWords(s *service) {
 
 // serviceKey judges address, ports and mark.
 func (c *checker) serviceKey(s *service) {
+	if _, written := s.Src.Attrs["addresses"]; written {
+		c.addresses(s)
+	}
 	if s.FWMark != 0 {
 		for _, attr := range []string{"port", "ports", "protocol"} {
 			if _, written := s.Src.Attrs[attr]; written {
@@ -118,6 +125,26 @@ func (c *checker) serviceKey(s *service) {
 		}
 		if slices.Contains(s.Ports[:i], p) {
 			c.report(CodeServiceTwice, at, "The service %q lists port %d twice.", s.Name, p)
+		}
+	}
+}
+
+// addresses judges the VIPs of a mark that stands for several.
+func (c *checker) addresses(s *service) {
+	at := s.at("addresses")
+	if _, both := s.Src.Attrs["address"]; both {
+		c.report(CodeExclusive, at, "address and addresses exclude each other: list all VIPs in addresses.")
+	}
+	if s.FWMark == 0 && !s.Incomplete {
+		c.report(CodeExclusive, at, "addresses goes with fwmark: one service of IPVS has several VIPs only by a mark. Write one virtual_service for each VIP, or add fwmark.")
+	}
+	for i, a := range s.Addresses {
+		switch {
+		case slices.Contains(s.Addresses[:i], a):
+			c.report(CodeTwice, at, "%q lists the VIP %s twice.", s.Name, a)
+		case a.Is6() != s.Addresses[0].Is6():
+			c.report(CodeFamily, at, "The VIPs %s and %s of %q are of different families. A mark is a service of each family: write one for IPv4 and one for IPv6.", s.Addresses[0], a, s.Name)
+			return
 		}
 	}
 }
@@ -158,9 +185,7 @@ func (c *checker) realServers(s *service) {
 		if c.host(r.Host) == nil {
 			c.report(CodeUnknownHost, at, "The real server %q of %q is no host of the site.%s", r.Host, s.Name, c.suggest(r.Host, c.hostNames))
 		}
-		if i > 0 && s.RealServers[i-1].Host == r.Host {
-			c.report(CodeTwice, at, "The service %q has a real_server %q already, at line %d.", s.Name, r.Host, s.RealServers[i-1].Src.Block.StartLine)
-		}
+		c.severalPorts(s, i)
 		if r.Method != "" {
 			c.word("method", string(r.Method), r.Src.Attr("method"), string(NAT), string(DR), string(TUN))
 		}
@@ -176,14 +201,39 @@ func (c *checker) realServers(s *service) {
 	}
 }
 
-// vip judges the address by itself.
+// severalPorts judges the i-th block of a service beside those before it of the
+// same host: a host is in a service by NAT once for each port, else once.
+func (c *checker) severalPorts(s *service, i int) {
+	r := &s.RealServers[i]
+	for j := i - 1; j >= 0 && s.RealServers[j].Host == r.Host; j-- {
+		o := &s.RealServers[j]
+		method := func(r *RealServer) Method { return cmp.Or(r.Method, s.Method) }
+		switch {
+		case r.sameEntry(o):
+			c.report(CodeTwice, r.Src.Block, "The service %q has a real_server %q already, at line %d.", s.Name, r.Host, o.Src.Block.StartLine)
+			return
+		case method(r) != NAT || method(o) != NAT:
+			c.report(CodeTwice, r.Src.Block, "The service %q has a real_server %q already, at line %d. Only by NAT can one host be in a service several times, each time with another port: DR and TUN do not rewrite the port.", s.Name, r.Host, o.Src.Block.StartLine)
+			return
+		}
+	}
+}
+
+// vip judges the addresses by themselves.
 func (c *checker) vip(s *service) {
-	if !s.Address.IsValid() {
-		return
+	for _, vip := range s.VIPs() {
+		if h := c.own[vip]; h != nil && !slices.Contains(s.directors, h) {
+			c.report(CodeVIPIsRIP, s.vipAt(), "The VIP %s of %q is host %q's own address.", vip, s.Name, h.Name)
+		}
 	}
-	if h := c.own[s.Address]; h != nil && !slices.Contains(s.directors, h) {
-		c.report(CodeVIPIsRIP, s.at("address"), "The VIP %s of %q is host %q's own address.", s.Address, s.Name, h.Name)
+}
+
+// vipAt is where the service says its VIPs.
+func (s *service) vipAt() Range {
+	if len(s.Addresses) > 0 {
+		return s.at("addresses")
 	}
+	return s.at("address")
 }
 
 // peers judges the far inside address that the tunnels name.
@@ -199,7 +249,7 @@ func (c *checker) peers(s *service) {
 	switch h := c.own[peer]; {
 	case h != nil:
 		c.report(CodePeer, at, "The tunnel_peer %s of %q is an address of host %q.", peer, s.Name, h.Name)
-	case peer == s.Address:
+	case slices.Contains(s.VIPs(), peer):
 		c.report(CodePeer, at, "The tunnel_peer of %q is its VIP.", s.Name)
 	}
 }
@@ -209,6 +259,7 @@ func (c *checker) pool(s *service) {
 	if len(s.members) == 0 {
 		return
 	}
+	c.twoBox(s)
 	if s.Weights != Foreign && !slices.ContainsFunc(s.members, func(m member) bool { return m.weight > 0 }) {
 		c.report(CodeWeightZero, s.at("weight"), "Every real server of %q has weight 0.", s.Name)
 	}
@@ -228,6 +279,33 @@ func (c *checker) pool(s *service) {
 		}
 	}
 	c.clientsInside(s)
+}
+
+// twoBox refuses directors that forward to each other. A director that is its
+// own real server serves what it forwards to itself locally; what it forwards to
+// another one is looked up in that one's table again.
+func (c *checker) twoBox(s *service) {
+	if len(s.directors) < 2 {
+		return
+	}
+	for i := range s.members {
+		m := &s.members[i]
+		if !m.local || m.method == NAT || m.host.Incomplete {
+			continue
+		}
+		at := s.at("pool")
+		if m.rs != nil {
+			at = m.rs.Src.Block
+		}
+		var others []string
+		for _, d := range s.directors {
+			if d != m.host {
+				others = append(others, d.Name)
+			}
+		}
+		c.report(CodeTwoBox, at, "Host %q is a director of %q and, by %s, a real server that %s would forward to.", m.host.Name, s.Name, m.method, list(others))
+		return
+	}
 }
 
 // clientsInside warns of clients that a NAT answer would not reach by way of

@@ -9,8 +9,10 @@ func (c *checker) tunnels() {
 	pairs := map[tunnelKey]*Tunnel{}
 	vips := map[netip.Addr]*service{}
 	for _, s := range c.services {
-		if s.Address.IsValid() && vips[s.Address] == nil {
-			vips[s.Address] = s
+		for _, vip := range s.VIPs() {
+			if vips[vip] == nil {
+				vips[vip] = s
+			}
 		}
 	}
 	lvs := c.lvsPairs()

@@ -16,7 +16,7 @@ var (
 	serviceSchema = schema([]string{
 		"director", "pool", "address", "port", "ports", "fwmark", "family", "protocol", "scheduler",
 		"scheduler_flags", "method", "weight", "persistence_timeout", "persistence_netmask", "one_packet",
-		"tunnel_peer", "interface", "vip", "weights", "client_networks", "require_listener", "proof",
+		"tunnel_peer", "interface", "vip", "weights", "members", "addresses", "client_networks", "require_listener", "proof",
 	}, map[string]string{"real_server": "host", "probe": ""})
 	realSchema  = schema([]string{"weight", "port", "method", "address", "upper_threshold", "lower_threshold"}, nil)
 	probeSchema = schema([]string{"send", "expect"}, nil)
@@ -42,6 +42,7 @@ func (d *decoder) service(b *body, name string) *inventory.VirtualService {
 		PersistenceTimeout: b.number("persistence_timeout", 0, 0, maxSeconds),
 		OnePacket:          b.on("one_packet", false), Interface: b.str("interface"),
 		VIP: b.strDefault("vip", inventory.Managed), Weights: b.strDefault("weights", inventory.Managed),
+		Members:         b.str("members"),
 		RequireListener: b.on("require_listener", false), Proof: b.on("proof", true),
 	}
 	if n := b.integer("fwmark", 1, math.MaxUint32); n != nil {
@@ -55,7 +56,19 @@ func (d *decoder) service(b *body, name string) *inventory.VirtualService {
 	} else {
 		s.Ports = many
 	}
-	s.IPv6 = b.family(s.Address)
+	for _, text := range b.strs("addresses") {
+		if a := b.vipOf("addresses", text); a.IsValid() {
+			s.Addresses = append(s.Addresses, a)
+		}
+	}
+	if b.Attributes["addresses"] != nil && len(s.Addresses) == 0 && !b.bad {
+		b.wrong(inventory.CodeMissing, b.Attributes["addresses"].NameRange, "addresses lists no VIP: write at least one, or leave it out.")
+	}
+	first := s.Address
+	if vips := s.VIPs(); len(vips) > 0 {
+		first = vips[0]
+	}
+	s.IPv6 = b.family(first)
 	s.PersistenceNetmask = b.netmask(s.IPv6)
 	if s.TunnelPeer = b.addr("tunnel_peer"); !s.TunnelPeer.IsValid() && b.Attributes["tunnel_peer"] == nil {
 		s.TunnelPeer = inventory.DummyPeer(s.IPv6)
@@ -91,7 +104,12 @@ func (b *body) vip() netip.Addr {
 		b.empty("address")
 		return netip.Addr{}
 	}
-	at := b.Attributes["address"].Expr.Range()
+	return b.vipOf("address", s)
+}
+
+// vipOf reads one VIP of the attribute.
+func (b *body) vipOf(attr, s string) netip.Addr {
+	at := b.Attributes[attr].Expr.Range()
 	if p, err := netip.ParsePrefix(s); err == nil && unfit(p.Addr()) == "" {
 		if !p.IsSingleIP() {
 			b.wrong(inventory.CodeVIPLength, at, "%s names a network of the length %d, and the VIP is %s.", s, p.Bits(), p.Addr())

@@ -58,8 +58,8 @@ func Wants(services []inventory.DirectedService) []ipvs.Want {
 
 func want(s inventory.DirectedService) ipvs.Want {
 	w := ipvs.Want{
-		AnyWeight: s.ForeignWeights,
-		Service:   ipvs.Service{Key: ServiceKey(s), Scheduler: s.Scheduler},
+		AnyWeight: s.ForeignWeights, AnyMembers: s.ForeignMembers,
+		Service: ipvs.Service{Key: ServiceKey(s), Scheduler: s.Scheduler},
 	}
 	for _, name := range s.SchedulerFlags {
 		if f, ok := ipvs.SchedulerFlag(s.Scheduler, name); ok {
@@ -79,8 +79,11 @@ func want(s inventory.DirectedService) ipvs.Want {
 		d := Destination(s, r)
 		if r.Hold {
 			w.Hold = append(w.Hold, d.DestKey)
-		} else {
-			w.Dests = append(w.Dests, d)
+			continue
+		}
+		w.Dests = append(w.Dests, d)
+		if r.Join {
+			w.Join = append(w.Join, d.DestKey)
 		}
 	}
 	return w

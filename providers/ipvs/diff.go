@@ -11,6 +11,12 @@ type Want struct {
 	// AnyWeight: the weights belong to somebody else. One is given to a real
 	// server that is added, and never changed after.
 	AnyWeight bool
+	// AnyMembers: somebody else, a health checker, decides which real servers are
+	// there. They are added once, with the service; later none is added and none
+	// is deleted.
+	AnyMembers bool
+	// Join names real servers that are added even so.
+	Join []DestKey
 	// Gone: the service must not be there.
 	Gone bool
 }
@@ -201,12 +207,13 @@ func (d *differ) change(have *Service, w *Want) {
 		}
 		switch {
 		case order < 0:
-			if !held(now[i].DestKey) {
+			if !w.AnyMembers && !held(now[i].DestKey) {
 				d.remove = append(d.remove, change{DeleteDest, nil, w, &now[i]})
 			}
 			i++
 			continue
 		case held(wanted[j].DestKey):
+		case order > 0 && w.AnyMembers && !slices.Contains(w.Join, wanted[j].DestKey):
 		case order > 0:
 			d.all.add(change{AddDest, nil, w, &wanted[j]})
 		case !sameDest(&now[i], &wanted[j], w.AnyWeight):

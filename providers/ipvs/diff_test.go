@@ -168,6 +168,35 @@ func TestDiff(t *testing.T) {
 -e -t 192.168.0.200:80 -r 192.168.0.170:80 -g -w 7`,
 		},
 		{
+			name: "foreign members are neither added nor deleted, and have the right method",
+			have: `
+-A -t 192.168.0.200:80 -s rr
+-a -t 192.168.0.200:80 -r 192.168.0.160:80 -m -w 3
+-a -t 192.168.0.200:80 -r 192.168.0.190:80 -g -w 1`,
+			want: `
+-A -t 192.168.0.200:80 -s wlc
+-a -t 192.168.0.200:80 -r 192.168.0.160:80 -g -w 3
+-a -t 192.168.0.200:80 -r 192.168.0.170:80 -g -w 1
+-a -t 192.168.0.200:80 -r 192.168.0.180:80 -g -w 1`,
+			with: func(t *testing.T, _ []ipvs.Service, w []ipvs.Want) {
+				w[0].AnyMembers, w[0].Join = true, []ipvs.DestKey{key(t, "192.168.0.180:80")}
+			},
+			edits: `
+-E -t 192.168.0.200:80 -s wlc
+-a -t 192.168.0.200:80 -r 192.168.0.180:80 -g -w 1
+-e -t 192.168.0.200:80 -r 192.168.0.160:80 -g -w 3`,
+		},
+		{
+			name: "a service that is made has all its members, foreign or not",
+			want: `
+-A -t 192.168.0.200:80 -s wlc
+-a -t 192.168.0.200:80 -r 192.168.0.160:80 -g -w 1`,
+			with: func(_ *testing.T, _ []ipvs.Service, w []ipvs.Want) { w[0].AnyMembers = true },
+			edits: `
+-A -t 192.168.0.200:80 -s wlc
+-a -t 192.168.0.200:80 -r 192.168.0.160:80 -g -w 1`,
+		},
+		{
 			name: "what the kernel shows as Local is no drift from any method",
 			have: `
 -A -t 192.168.10.254:80 -s wlc
@@ -407,7 +436,7 @@ func FuzzDiffUndo(f *testing.F) {
 		have := ipvs.Sorted(randomTable(r))
 		var want []ipvs.Want
 		for _, s := range randomTable(r) {
-			want = append(want, ipvs.Want{Service: s, AnyWeight: r.IntN(4) == 0, Gone: r.IntN(5) == 0})
+			want = append(want, ipvs.Want{Service: s, AnyWeight: r.IntN(4) == 0, AnyMembers: r.IntN(6) == 0, Gone: r.IntN(5) == 0})
 		}
 		edits, _ := ipvs.Diff(have, want)
 		undo := ipvs.Inverse(have, edits)

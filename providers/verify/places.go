@@ -15,7 +15,7 @@ type Place struct {
 	Service  string
 	Director string
 	Host     string
-	Addr     netip.Addr // the VIP; zero where a mark has none
+	Addr     netip.Addr // the VIP, of several the first; zero where a mark has none
 	Port     int
 	Protocol string
 	FWMark   uint32
@@ -67,16 +67,20 @@ func (d *deriver) service(dir *inventory.Host, s *inventory.DirectedService) {
 	place := Place{
 		Service: s.Name, Director: dir.Name, Addr: s.Addr, Port: s.Port, Protocol: s.Protocol, FWMark: s.FWMark,
 	}
+	vips := []netip.Addr{s.Addr}
 	if s.FWMark != 0 {
-		place.Addr = svc.Address
+		vips = s.MarkVIPs
+	}
+	if len(vips) > 0 {
+		place.Addr = vips[0]
 	}
 	whole := place
 	nat := false
 	for _, r := range s.Real {
 		nat = nat || r.Method == inventory.NAT && r.Host != dir.Name
 	}
-	if place.Addr.IsValid() {
-		whole.Checks = append(whole.Checks, d.once(d.alone(dir, svc, place.Addr)))
+	for _, vip := range vips {
+		whole.Checks = append(whole.Checks, d.once(d.alone(dir, svc, vip)))
 	}
 	if nat {
 		whole.Checks = append(whole.Checks, d.once(Check{Kind: Forward, Host: dir.Name, IPv6: s.IPv6}))

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
@@ -73,6 +74,9 @@ func (r *run) leaving() []*entry {
 	for _, d := range r.directing() {
 		whole := len(r.Limit) == 0 || slices.Contains(r.Limit, d.host.Name)
 		for _, e := range d.entries {
+			if e.want == nil && !e.going && e.service.ForeignMembers {
+				continue // the checker's to take out
+			}
 			if e.want == nil && (e.going || !r.failed.has(e.host)) && (whole || slices.Contains(r.Limit, e.host)) {
 				list = append(list, e)
 			}
@@ -111,6 +115,7 @@ func (r *run) directed(ctx context.Context, m *member, s inventory.Stage) (inven
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.join(m, at)
 	for _, e := range r.dropped {
 		if e.dir != m || !r.failed.has(e.host) || there[entryKey{e.Service, e.Dest.DestKey}] {
 			continue
@@ -126,6 +131,44 @@ func (r *run) directed(ctx context.Context, m *member, s inventory.Stage) (inven
 		svc.Real = append(svc.Real, e.server())
 	}
 	return d, nil
+}
+
+// join marks the entries that this run adds to services whose members are
+// foreign: all of a service that it makes, and what it took out itself.
+func (r *run) join(m *member, at map[ipvs.Key]*inventory.DirectedService) {
+	made := madeBy(m.report)
+	dropped := map[entryKey]bool{}
+	for _, e := range r.dropped {
+		if e.dir == m {
+			dropped[entryKey{e.Service, e.Dest.DestKey}] = true
+		}
+	}
+	for k, s := range at {
+		if !s.ForeignMembers {
+			continue
+		}
+		for i := range s.Real {
+			s.Real[i].Join = made[k] || dropped[entryKey{k, director.Destination(*s, s.Real[i]).DestKey}]
+		}
+	}
+}
+
+// madeBy lists the services that the run adds to the director's table.
+func madeBy(r agent.Report) map[ipvs.Key]bool {
+	made := map[ipvs.Key]bool{}
+	for _, i := range r.Items {
+		if i.Step != director.TableStep || i.Layer != agent.Live {
+			continue
+		}
+		for _, o := range i.Change.Do {
+			for _, e := range o.Edits {
+				if e.Verb == ipvs.AddService {
+					made[e.Service.Key] = true
+				}
+			}
+		}
+	}
+	return made
 }
 
 // server is the live entry in the inventory's words.

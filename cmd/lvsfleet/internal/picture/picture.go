@@ -193,8 +193,11 @@ func (b *builder) real(v *inventory.VirtualService) []inventory.DirectedServer {
 func describe(v *inventory.VirtualService) item {
 	i := item{name: v.Name, scheduler: cmp.Or(v.Scheduler, "wlc")}
 	switch {
-	case v.FWMark != 0 && v.Address.IsValid():
-		i.address = fmt.Sprintf("mark %d, %s", v.FWMark, v.Address)
+	case v.FWMark != 0 && len(v.VIPs()) > 0:
+		i.address = fmt.Sprintf("mark %d, %s", v.FWMark, v.VIPs()[0])
+		if more := len(v.VIPs()) - 1; more > 0 {
+			i.address += fmt.Sprintf(" and %d more", more)
+		}
 	case v.FWMark != 0:
 		i.address = fmt.Sprintf("mark %d", v.FWMark)
 	default:
@@ -223,6 +226,9 @@ func describe(v *inventory.VirtualService) item {
 	}
 	if v.Weights == inventory.Foreign {
 		i.extra = append(i.extra, "weights foreign")
+	}
+	if v.ForeignMembers() != (v.Weights == inventory.Foreign) {
+		i.extra = append(i.extra, "members "+v.Members)
 	}
 	return i
 }
