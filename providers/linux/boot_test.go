@@ -10,6 +10,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist/ifcfg"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 	"github.com/lvsfleet/lvsfleet/providers/step/steptest"
 )
@@ -164,12 +165,12 @@ func TestIPv6(t *testing.T) {
 	}
 	c := canned(el7, "192.168.0.160/24")
 	lo, eth0 := scripts+"ifcfg-lo", scripts+"ifcfg-eth0"
-	c.Files[lo] = hosttest.Regular(stockLoopback + "IPV6ADDR_SECONDARIES='2001:db8::200/128'\n")
+	c.Files[lo] = hosttest.Regular(ifcfg.StockLoopback + "IPV6ADDR_SECONDARIES='2001:db8::200/128'\n")
 	c.Files[networkFile] = hosttest.Regular("NETWORKING=yes\nNETWORKING_IPV6=no\n")
 	eth := string(c.Files[eth0].Data)
 	p := plan(t, c, el7, d)
 	want := map[string]string{
-		lo:          stockLoopback + "IPV6ADDR_SECONDARIES=\"2001:db8::200/128 2001:db8::201/128\"\nIPV6INIT=yes\n",
+		lo:          ifcfg.StockLoopback + "IPV6ADDR_SECONDARIES=\"2001:db8::200/128 2001:db8::201/128\"\nIPV6INIT=yes\n",
 		eth0:        eth + "IPV6INIT=yes\nIPV6ADDR_SECONDARIES=2001:db8::300/128\n",
 		networkFile: "NETWORKING=yes\nNETWORKING_IPV6=yes\nIPV6_DEFAULTGW=2001:db8::1\n",
 	}

@@ -9,20 +9,19 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist/ifcfg"
 )
 
 // Gather finds out what the machine is like. It only reads.
 func Gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desired) (Facts, error) {
 	g := &gatherer{ctx: ctx, h: h, etc: map[string]fs.FileMode{}}
-	f := Facts{Release: id.Release, Ifcfg: map[string][]byte{}}
+	f := Facts{Release: id.Release}
 	for _, e := range g.dir("/etc") {
 		g.etc[e.Name] = e.Mode
 	}
 	g.boot(&f, d)
 	f.Network, f.Evidence, f.NetworkOff = g.network()
-	if !f.NetworkOff && f.Network == "ifcfg" || d.Network == "none" {
-		g.ifcfg(&f)
-	}
 	if g.err != nil {
 		return Facts{}, g.err
 	}
@@ -47,7 +46,26 @@ func Gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desi
 		}
 		f.Tunnels = parseTunnels(string(res.Stdout))
 	}
+	if !f.NetworkOff && f.Network == "ifcfg" || d.Network == "none" {
+		files, err := ifcfg.Dialect{}.Read(ctx, h, f.machine())
+		if err != nil {
+			return Facts{}, err
+		}
+		f.Files = append(f.Files, files)
+	}
 	return f, nil
+}
+
+// machine is what dialects are told.
+func (f Facts) machine() persist.Machine {
+	m := persist.Machine{Release: f.Release, Systemd: f.Systemd}
+	for _, l := range f.Links {
+		m.Links = append(m.Links, persist.Link{Name: l.Name, MAC: l.MAC})
+	}
+	for _, a := range f.Addrs {
+		m.Addresses = append(m.Addresses, persist.LiveAddress{Dev: a.Dev, Prefix: a.Prefix, Label: a.Label})
+	}
+	return m
 }
 
 // A gatherer reads until something fails; then it reads nothing more.
@@ -172,7 +190,7 @@ func (g *gatherer) later(f *Facts) {
 	seen := map[string]bool{}
 	for _, dir := range folders {
 		for _, e := range g.dir(dir) {
-			if e.Name <= ours || seen[e.Name] || e.Mode.IsDir() || ignored(e.Name) || f.Systemd && !strings.HasSuffix(e.Name, ".conf") {
+			if e.Name <= ours || seen[e.Name] || e.Mode.IsDir() || ifcfg.Ignored(e.Name) || f.Systemd && !strings.HasSuffix(e.Name, ".conf") {
 				continue
 			}
 			seen[e.Name] = true
@@ -182,44 +200,6 @@ func (g *gatherer) later(f *Facts) {
 			}
 		}
 	}
-}
-
-// ifcfg reads the files of initscripts.
-func (g *gatherer) ifcfg(f *Facts) {
-	if f.Network == "ifcfg" { // elsewhere the name may be a folder's
-		f.NetworkFile = g.read(networkFile)
-	}
-	for _, e := range g.dir(strings.TrimSuffix(scripts, "/")) {
-		switch name, ok := ifcfgName(e); {
-		case ok:
-			f.Ifcfg[name] = g.read(scripts + e.Name)
-		case strings.HasPrefix(e.Name, "route-") && !ignored(e.Name):
-			for line := range strings.Lines(string(g.read(scripts + e.Name))) {
-				if w := strings.Fields(line); len(w) > 0 && (w[0] == "default" || w[0] == "0.0.0.0/0") {
-					f.RouteFiles = append(f.RouteFiles, scripts+e.Name)
-					break
-				}
-			}
-		}
-	}
-}
-
-// ifcfgName is the name of the device, or of its alias, that an entry of the
-// scripts' folder is the file of.
-func ifcfgName(e host.Entry) (name string, ok bool) {
-	name, ok = strings.CutPrefix(e.Name, "ifcfg-")
-	return name, ok && name != "" && !ignored(name) && !e.Mode.IsDir()
-}
-
-// ignored are the names that initscripts pass over (network-functions,
-// is_ignored_file; the network script's own list).
-func ignored(name string) bool {
-	for _, end := range []string{"~", ".bak", ".orig", ".rpmnew", ".rpmorig", ".rpmsave", ".swp", ".old", ".tmp", ".cfsaved"} {
-		if strings.HasSuffix(name, end) {
-			return true
-		}
-	}
-	return false
 }
 
 // network finds out who configures the network at boot, and what shows it.
@@ -234,9 +214,9 @@ func (g *gatherer) network() (name, evidence string, off bool) {
 		for _, e := range g.dir(dir) {
 			links++
 			switch {
-			case isLink(e.Name, "network"):
+			case ifcfg.IsLink(e.Name, "network"):
 				return "ifcfg", dir + "/" + e.Name, false
-			case isLink(e.Name, "NetworkManager"):
+			case ifcfg.IsLink(e.Name, "NetworkManager"):
 				manager = dir + "/" + e.Name
 			}
 			if e.Name != "README" && !strings.HasSuffix(e.Name, "ipvsadm") {
@@ -247,7 +227,7 @@ func (g *gatherer) network() (name, evidence string, off bool) {
 	if mode, ok := g.etc["sysconfig"]; ok && mode.IsDir() {
 		for _, e := range g.dir("/etc/sysconfig") {
 			if e.Name == "network" && e.Mode.IsDir() { // SUSE's folder, where Red Hat has a file
-				return "wicked", networkFile + " is a folder", false
+				return "wicked", ifcfg.NetworkFile + " is a folder", false
 			}
 		}
 	}
@@ -301,10 +281,4 @@ func (g *gatherer) network() (name, evidence string, off bool) {
 		return "ifcfg", "/etc/debian_version: it is Debian's, or made from it", true
 	}
 	return "ifcfg", "", false // what is not seen is the system's default
-}
-
-// isLink recognises a start link of System V's init: S, two digits, the name.
-func isLink(entry, service string) bool {
-	rest, ok := strings.CutPrefix(entry, "S")
-	return ok && len(rest) > 2 && rest[0] >= '0' && rest[0] <= '9' && rest[1] >= '0' && rest[1] <= '9' && rest[2:] == service
 }

@@ -12,8 +12,14 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist/ifcfg"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 	"github.com/lvsfleet/lvsfleet/providers/step/steptest"
+)
+
+const (
+	scripts     = ifcfg.Folder + "/"
+	networkFile = ifcfg.NetworkFile
 )
 
 var update = flag.Bool("update", false, "write the goldens anew")
@@ -45,7 +51,7 @@ func canned(release, address string) *hosttest.Canned {
 	}, Files: map[string]host.File{
 		"/proc/modules":                                 hosttest.Regular("loop 16384 0 - Live 0x0\n"),
 		"/etc/sysconfig/network":                        hosttest.Regular("NETWORKING=yes\nHOSTNAME=box\n"),
-		"/etc/sysconfig/network-scripts/ifcfg-lo":       hosttest.Regular(stockLoopback),
+		"/etc/sysconfig/network-scripts/ifcfg-lo":       hosttest.Regular(ifcfg.StockLoopback),
 		"/etc/sysconfig/network-scripts/ifcfg-eth0":     hosttest.Regular("# Intel card\nDEVICE=eth0\nBOOTPROTO=static\nIPADDR=" + a + "\nNETMASK=" + mask + "\nONBOOT=yes\n"),
 		"/etc/sysconfig/network-scripts/ifcfg-eth0.bak": hosttest.Regular("DEVICE=eth0\nIPADDR=1.2.3.4\n"),
 		"/etc/rc.d/rc3.d/S10network":                    hosttest.Regular(""),

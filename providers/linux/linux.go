@@ -14,6 +14,8 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist/ifcfg"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -39,13 +41,9 @@ type Facts struct {
 	// /etc/sysconfig/modules/*.modules are run.
 	ModulesD bool
 
-	// Ifcfg are the files /etc/sysconfig/network-scripts/ifcfg-*, by the name
-	// behind "ifcfg-". Those that initscripts ignore are left out.
-	Ifcfg map[string][]byte
-	// RouteFiles are the route-* files beside them that set a default route.
-	RouteFiles []string
-	// NetworkFile is /etc/sysconfig/network; nil: not there.
-	NetworkFile []byte
+	// Files are those of the dialects that were read, in the order of the
+	// table of dialects.
+	Files []persist.Files
 
 	Addrs   []Addr // of both families, in the kernel's order
 	Links   []Link
@@ -57,7 +55,7 @@ type Assignment struct{ File, Key, Value string }
 
 // tunnelDevice is the device that comes with the ipip module and accepts what
 // no other tunnel claims (net/ipv4/ipip.c, ipip_fb_tunnel_init).
-const tunnelDevice = "tunl0"
+const tunnelDevice = persist.TunnelDevice
 
 // Plan says what must hold on the machine. An error is, or wraps, a
 // *step.Refusal: a state in which nothing on the host may be changed.
@@ -68,7 +66,7 @@ const tunnelDevice = "tunl0"
 // real servers, default routes, routes to tunnelled real servers, and at last
 // the addresses that a director answers for.
 func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
-	p := &planner{d: d, f: f, labels: map[string]map[string]bool{}}
+	p := &planner{d: d, f: f}
 	if d.Network != "none" {
 		if err := p.backend(); err != nil {
 			return step.Plan{}, err
@@ -77,7 +75,7 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 	if err := p.unsupported(); err != nil {
 		return step.Plan{}, err
 	}
-	p.readIfcfg()
+	p.readLabels()
 	if err := p.layout(); err != nil {
 		return step.Plan{}, err
 	}
@@ -100,15 +98,16 @@ type planner struct {
 	f    Facts
 	plan step.Plan
 
-	files  []ifcfg                    // sorted by name
-	labels map[string]map[string]bool // by device: labels that are taken
-	vips   []placement                // of real servers
-	dvips  []placement                // of directors
+	labels     persist.Labels // that are taken, in files and live
+	fileLabels persist.Labels // in files
+	vips       []placement    // of real servers
+	dvips      []placement    // of directors
 
 	tunnels []inventory.PlainEnd // each with its interface
 }
 
 func (p *planner) note(s string)          { p.plan.Notes = append(p.plan.Notes, s) }
+func (p *planner) out() *persist.Out      { return &persist.Out{Plan: &p.plan} }
 func (p *planner) addLive(s ...step.Step) { p.plan.Live = append(p.plan.Live, s...) }
 func (p *planner) addBoot(s ...step.Step) { p.plan.Boot = append(p.plan.Boot, s...) }
 
@@ -185,13 +184,44 @@ func (p *planner) live() {
 func (p *planner) boot() error {
 	p.bootSettings()
 	p.bootModules()
-	if err := p.bootOwn(); err != nil {
-		return err
+	return p.native().Plan(p.want(), p.out())
+}
+
+// native are the files in which VIPs of real servers and tunnels stand.
+func (p *planner) native() persist.Native {
+	for _, f := range p.f.Files {
+		if n, ok := f.(persist.Native); ok {
+			return n
+		}
 	}
-	p.bootGateways()
-	p.bootVIPs()
-	p.bootTunnels()
-	return nil
+	return &ifcfg.Files{}
+}
+
+// want is what must hold at the next boot.
+func (p *planner) want() persist.Want {
+	w := persist.Want{Interfaces: p.d.Interfaces, Tunnels: p.tunnels, Native: true, Labels: p.labels}
+	for _, gw := range p.d.Gateways {
+		w.Gateways = append(w.Gateways, persist.Gateway{Addr: gw, Dev: leads(p.d.Interfaces, gw)})
+	}
+	for _, v := range p.vips {
+		w.Real = append(w.Real, v.vip())
+	}
+	for _, v := range p.dvips {
+		w.Director = append(w.Director, v.vip())
+	}
+	return w
+}
+
+// leads is the interface whose own net has the gateway; "" none has.
+func leads(list []inventory.Interface, gw netip.Addr) string {
+	for _, i := range list {
+		for _, a := range i.Addresses {
+			if a.Masked().Contains(gw) {
+				return i.Device
+			}
+		}
+	}
+	return ""
 }
 
 func (p *planner) tunnelled() bool {

@@ -3,13 +3,11 @@ package linux
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"net/netip"
 	"strings"
 
+	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist/ifcfg"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -50,45 +48,16 @@ func KeepSilence(wrote []byte) step.Edit {
 	}
 }
 
-// QuietAtBoot finds an ifcfg file that puts an IPv4 address other than the
-// loopback's own on loopback or a tunnel; "" there is none.
-func QuietAtBoot(ctx context.Context, h host.Reader) (string, error) {
-	entries, err := h.ReadDir(ctx, strings.TrimSuffix(scripts, "/"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+// QuietAtBoot finds a file that puts an IPv4 address other than the loopback's
+// own on loopback or a tunnel at boot; "" there is none.
+func QuietAtBoot(ctx context.Context, h host.Reader) (string, error) { return ifcfg.Quiet(ctx, h) }
+
+// OwnFiles names the files that give a host its own addresses at boot: those
+// of its interfaces, and what they have in common.
+func OwnFiles(d inventory.Desired) []string {
+	var devs []string
+	for _, i := range d.Interfaces {
+		devs = append(devs, i.Device)
 	}
-	if err != nil {
-		return "", fmt.Errorf("list %s: %w", scripts, err)
-	}
-	for _, e := range entries {
-		name, ok := ifcfgName(e)
-		if !ok {
-			continue
-		}
-		f, err := h.ReadFile(ctx, scripts+e.Name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // a link to nowhere
-		}
-		if err != nil {
-			return "", fmt.Errorf("read %s: %w", scripts+e.Name, err)
-		}
-		vars := parseShell(f.Data)
-		dev, _ := vars.get("DEVICE")
-		if dev == "" {
-			dev = name
-		}
-		if dev = parent(dev); dev != "lo" && !strings.HasPrefix(dev, "tunl") && !strings.HasPrefix(dev, "lvs") {
-			continue
-		}
-		for _, v := range vars.vars {
-			if !strings.HasPrefix(v.name, "IPADDR") && v.name != "MY_INNER_IPADDR" {
-				continue
-			}
-			text, _, _ := strings.Cut(v.value, "/")
-			if a, err := netip.ParseAddr(text); err == nil && a.Is4() && !a.IsLoopback() {
-				return scripts + e.Name, nil
-			}
-		}
-	}
-	return "", nil
+	return ifcfg.OwnFiles(devs)
 }

@@ -92,7 +92,7 @@ func (p *planner) bootSettings() {
 		return
 	}
 	sysctlD := p.f.SysctlD
-	p.edit("/etc/sysctl.conf", func(old []byte) ([]byte, error) {
+	p.out().Edit("/etc/sysctl.conf", func(old []byte) ([]byte, error) {
 		for _, s := range list {
 			if !sysctlD {
 				old = addSysctl(old, s.Key, s.Value)
@@ -103,7 +103,7 @@ func (p *planner) bootSettings() {
 		return old, nil
 	})
 	if sysctlD {
-		p.edit(sysctlFile, func(old []byte) ([]byte, error) {
+		p.out().Edit(sysctlFile, func(old []byte) ([]byte, error) {
 			if old == nil {
 				var values []templates.Values
 				for _, s := range list {

@@ -1,7 +1,6 @@
 package linux
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
@@ -12,7 +11,6 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/step"
-	"github.com/lvsfleet/lvsfleet/templates"
 )
 
 // A Tunnel is a line of `ip tunnel show`.
@@ -59,8 +57,8 @@ func (p *planner) nameTunnels() error {
 	for _, l := range p.f.Links {
 		taken[l.Name] = true
 	}
-	for _, c := range p.files {
-		taken[c.dev] = true
+	for _, dev := range p.native().Devices() {
+		taken[dev] = true
 	}
 	for _, t := range p.d.Tunnels {
 		taken[t.Interface] = true
@@ -78,11 +76,7 @@ func (p *planner) nameTunnels() error {
 				}
 			}
 		default:
-			for _, c := range p.files {
-				if tunnelFile(c.vars, want) {
-					want.Interface = c.dev
-				}
-			}
+			want.Interface = p.native().Tunnel(want.Local, want.Remote)
 			for n := 0; want.Interface == ""; n++ {
 				if dev := "lvs" + strconv.Itoa(n); !taken[dev] {
 					want.Interface = dev
@@ -93,13 +87,6 @@ func (p *planner) nameTunnels() error {
 		p.tunnels = append(p.tunnels, want)
 	}
 	return nil
-}
-
-// tunnelFile says whether the file is for a tunnel with these ends.
-func tunnelFile(vars *shellFile, t inventory.PlainEnd) bool {
-	local, _ := vars.get("MY_OUTER_IPADDR")
-	remote, _ := vars.get("PEER_OUTER_IPADDR")
-	return local == t.Local.String() && remote == t.Remote.String()
 }
 
 // liveTunnel are the live steps of a plain tunnel. all are those of this
@@ -163,38 +150,5 @@ func liveTunnel(t inventory.PlainEnd, all []inventory.PlainEnd) []step.Step {
 		step.Func{Name: "tunnel:" + dev, Probe: device},
 		linkUp(dev),
 		step.Func{Name: "tunnel:" + dev + ":" + t.Inside.String(), Probe: address},
-	}
-}
-
-// bootTunnels adds the file of each plain tunnel, in the form TYPE=IPIP of
-// ifup-tunnel, which came with initscripts 8.38 in August 2006: after Fedora
-// Core 5.
-func (p *planner) bootTunnels() {
-	for _, t := range p.tunnels {
-		if host.Older(p.f.Release, 2, 6, 18) {
-			p.note(fmt.Sprintf("tunnel %q: the initscripts of this release bring no IP-in-IP tunnel up, it is gone with a reboot", t.Name))
-			continue
-		}
-		name := t.Interface
-		for _, c := range p.files {
-			if c.dev == t.Interface {
-				name = c.name
-			}
-		}
-		p.edit(scripts+"ifcfg-"+name, func(old []byte) ([]byte, error) {
-			if old == nil || bytes.HasPrefix(old, []byte(header)) {
-				return templates.Render("linux/ifcfg-tunnel.tmpl", templates.Values{
-					"Name": t.Name, "Peer": t.Peer, "Interface": t.Interface, "Local": t.Local.String(), "Remote": t.Remote.String(),
-					"Inside": t.Inside.String(), "FarInside": t.FarInside.String(),
-				})
-			}
-			if f := parseShell(old); tunnelFile(f, t) {
-				return setAll(old, [][2]string{
-					{"MY_INNER_IPADDR", t.Inside.String()}, {"PEER_INNER_IPADDR", t.FarInside.String()},
-				}), nil
-			}
-			return nil, step.Refuse("name another interface for the tunnel, or none",
-				"%sifcfg-%s is not of tunnel %q", scripts, name, t.Name)
-		})
 	}
 }

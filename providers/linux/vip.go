@@ -9,6 +9,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -17,14 +18,13 @@ type placement struct {
 	addr  netip.Addr
 	dev   string // lo, tunl0, or the director's device
 	label string // "lo:0"; the device itself where it needs no own
-	file  string // its ifcfg file, without "ifcfg-"; IPv4
 	real  bool   // on a real server: nobody may be answered
-	// slot is the number behind IPADDR in a file that is there and that
-	// somebody else made: "", "0", "1", ...
-	slot string
 }
 
 func (v placement) prefix() netip.Prefix { return netip.PrefixFrom(v.addr, v.addr.BitLen()) }
+
+// vip is the placement as dialects are told of it.
+func (v placement) vip() persist.VIP { return persist.VIP{Addr: v.addr, Dev: v.dev, Label: v.label} }
 
 // has is the condition that the address, with this length, is on the device.
 func has(dev string, p netip.Prefix) step.Cond {
@@ -54,17 +54,6 @@ func (v placement) del() step.Op {
 	}
 }
 
-// quiet says that an address on the device is not announced on any wire:
-// loopback, tunnels and dummies.
-func quiet(dev string) bool {
-	for _, p := range []string{"tunl", "lvs", "ipip", "dummy"} {
-		if strings.HasPrefix(dev, p) {
-			return true
-		}
-	}
-	return dev == "lo"
-}
-
 // onRealServer is the live step that puts the VIP on loopback or tunnel. A VIP
 // that is there with its full length is taken as it is, whatever its label or
 // scope; one with a shorter length makes a whole net local and is corrected.
@@ -81,7 +70,7 @@ func (v placement) onRealServer(ours map[netip.Addr]bool) step.Step {
 		for _, a := range list {
 			switch {
 			case a.Prefix.Addr() != v.addr:
-			case !quiet(a.Dev):
+			case !persist.Quiet(a.Dev):
 				return step.Change{}, step.Refuse(
 					fmt.Sprintf("take it away: ip addr del %s dev %s, and from its ifcfg file", a.Prefix, a.Dev),
 					"virtual address %s is on %s of this real server, where it answers for the director", v.addr, a.Dev)
@@ -195,7 +184,7 @@ func (v placement) onDirector() step.Step {
 					// own with it, and the line that leads here.
 					notes = append(notes, fmt.Sprintf("%s is on %s with /%d and is left so", v.addr, v.dev, a.Prefix.Bits()))
 				}
-			case quiet(a.Dev):
+			case persist.Quiet(a.Dev):
 				notes = append(notes, fmt.Sprintf("%s is on %s as well and is left there", v.addr, a.Dev))
 			default:
 				return step.Change{}, step.Refuse("take it away there, or name that interface in the virtual service",

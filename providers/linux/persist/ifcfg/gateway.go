@@ -1,40 +1,42 @@
-package linux
+package ifcfg
 
 import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
 )
 
-// networkFile holds what concerns all interfaces. Without it the network
+// NetworkFile holds what concerns all interfaces. Without it the network
 // service does nothing, so a new one says NETWORKING=yes too.
-const networkFile = "/etc/sysconfig/network"
+const NetworkFile = "/etc/sysconfig/network"
 
-// bootGateways adds the edits that make each gateway the default route at
+// gateways adds the edits that make each gateway the default route at
 // boot. ifup-eth sources /etc/sysconfig/network and then the interface's file,
 // whose GATEWAY wins; it takes a GATEWAY only if it lies in the interface's
 // first net, and GATEWAYDEV limits that to one interface. So: GATEWAY in the
 // common file, a GATEWAY in the interface's own file changed with it, and
 // where another interface has a gateway of its own, GATEWAYDEV.
-func (p *planner) bootGateways() {
+func (p *planner) gateways() {
 	var sets [][2]string
-	for _, gw := range p.d.Gateways {
-		if gw.Is6() {
-			sets = append(sets, p.gateway6(gw)...)
+	for _, gw := range p.w.Gateways {
+		if gw.Addr.Is6() {
+			sets = append(sets, p.gateway6(gw.Addr)...)
 			continue
 		}
-		sets = append(sets, p.gateway4(gw)...)
+		sets = append(sets, p.gateway4(gw.Addr, gw.Dev)...)
 	}
 	if p.boot6() && !slices.ContainsFunc(sets, func(s [2]string) bool { return s[0] == "NETWORKING_IPV6" }) {
 		sets = append(sets, [2]string{"NETWORKING_IPV6", "yes"})
 	}
-	if len(sets) == 0 && p.f.NetworkFile != nil {
+	if len(sets) == 0 && p.f.network != nil {
 		return
 	}
-	if s, _ := parseShell(p.f.NetworkFile).get("NETWORKING"); isNo(s) {
-		p.note(networkFile + " says NETWORKING=" + s + ": no interface comes up at boot")
+	if s, _ := parseShell(p.f.network).get("NETWORKING"); isNo(s) {
+		p.out.Note(NetworkFile + " says NETWORKING=" + s + ": no interface comes up at boot")
 	}
-	p.edit(networkFile, func(old []byte) ([]byte, error) {
+	p.out.Edit(NetworkFile, func(old []byte) ([]byte, error) {
 		if old == nil {
 			old = []byte("NETWORKING=yes\n")
 		}
@@ -45,8 +47,8 @@ func (p *planner) bootGateways() {
 // boot6 says whether an IPv6 address is to come up at boot, which old
 // initscripts do only where IPv6 is switched on.
 func (p *planner) boot6() bool {
-	is6 := func(v placement) bool { return v.addr.Is6() }
-	return slices.ContainsFunc(p.vips, is6) || slices.ContainsFunc(p.dvips, is6)
+	is6 := func(v persist.VIP) bool { return v.Addr.Is6() }
+	return slices.ContainsFunc(p.w.Real, is6) || slices.ContainsFunc(p.w.Director, is6)
 }
 
 func setAll(text []byte, sets [][2]string) []byte {
@@ -63,33 +65,25 @@ func setAll(text []byte, sets [][2]string) []byte {
 }
 
 // gateway4 gives the settings of the common file and edits the interfaces'.
-func (p *planner) gateway4(gw netip.Addr) [][2]string {
+func (p *planner) gateway4(gw netip.Addr, dev string) [][2]string {
 	sets := [][2]string{{"GATEWAY", gw.String()}}
-	dev := ""
-	for _, i := range p.d.Interfaces {
-		for _, a := range i.Addresses {
-			if a.Masked().Contains(gw) && dev == "" {
-				dev = i.Device
-			}
-		}
+	for _, r := range p.f.routes {
+		p.out.Note(fmt.Sprintf("%s sets a default route at boot and is left so", r))
 	}
-	for _, r := range p.f.RouteFiles {
-		p.note(fmt.Sprintf("%s sets a default route at boot and is left so", r))
-	}
-	common := parseShell(p.f.NetworkFile)
+	common := parseShell(p.f.network)
 	only, _ := common.get("GATEWAYDEV")
 	if only != "" && dev != "" && only != dev {
 		sets = append(sets, [2]string{"GATEWAYDEV", dev})
 		only = dev
 	}
-	for _, c := range p.files {
+	for _, c := range p.f.files {
 		if c.dev == dev && dev != "" {
 			p.ownGateway(c, gw)
 			continue
 		}
 		if why := c.defaultRoute(gw); why != "" && only == "" {
 			if dev == "" {
-				p.note(fmt.Sprintf("%s has %s, which may win at boot", c.path(), why))
+				p.out.Note(fmt.Sprintf("%s has %s, which may win at boot", c.path(), why))
 				continue
 			}
 			only = dev
@@ -102,7 +96,7 @@ func (p *planner) gateway4(gw netip.Addr) [][2]string {
 // defaultRoute says how the file would bring another default route than by gw
 // up at boot; "" it would not. An alias' own GATEWAY is put in the place of
 // what is there (ifup-aliases).
-func (c ifcfg) defaultRoute(gw netip.Addr) string {
+func (c file) defaultRoute(gw netip.Addr) string {
 	for _, name := range []string{"ONBOOT", "ONPARENT", "DEFROUTE"} {
 		if s, ok := c.vars.get(name); ok && isNo(s) {
 			return ""
@@ -118,7 +112,7 @@ func (c ifcfg) defaultRoute(gw netip.Addr) string {
 }
 
 // ownGateway mends the file of the interface that leads to the gateway.
-func (p *planner) ownGateway(c ifcfg, gw netip.Addr) {
+func (p *planner) ownGateway(c file, gw netip.Addr) {
 	var sets [][2]string
 	if own, has := c.vars.get("GATEWAY"); has && own != gw.String() {
 		sets = append(sets, [2]string{"GATEWAY", gw.String()})
@@ -127,13 +121,13 @@ func (p *planner) ownGateway(c ifcfg, gw netip.Addr) {
 		sets = append(sets, [2]string{"DEFROUTE", "yes"})
 	}
 	if proto, _ := c.vars.get("BOOTPROTO"); proto == "dhcp" || proto == "bootp" {
-		p.note(fmt.Sprintf("%s takes its address by %s, and with it a default route that may win at boot", c.path(), proto))
+		p.out.Note(fmt.Sprintf("%s takes its address by %s, and with it a default route that may win at boot", c.path(), proto))
 	}
 	if len(c.addrs) > 0 && c.addrs[0].bits >= 0 && !netip.PrefixFrom(c.addrs[0].addr, c.addrs[0].bits).Masked().Contains(gw) {
-		p.note(fmt.Sprintf("gateway %s is not in the net of the first address of %s: the scripts do not take it", gw, c.path()))
+		p.out.Note(fmt.Sprintf("gateway %s is not in the net of the first address of %s: the scripts do not take it", gw, c.path()))
 	}
 	if len(sets) > 0 {
-		p.edit(c.path(), func(old []byte) ([]byte, error) {
+		p.out.Edit(c.path(), func(old []byte) ([]byte, error) {
 			if old == nil {
 				return nil, nil
 			}
@@ -145,9 +139,9 @@ func (p *planner) ownGateway(c ifcfg, gw netip.Addr) {
 // gateway6 is IPV6_DEFAULTGW, which the interface's file may override
 // (sysconfig.txt).
 func (p *planner) gateway6(gw netip.Addr) [][2]string {
-	for _, c := range p.files {
+	for _, c := range p.f.files {
 		if own, ok := c.vars.get("IPV6_DEFAULTGW"); ok && own != "" && !sameGateway(own, gw) {
-			p.edit(c.path(), func(old []byte) ([]byte, error) {
+			p.out.Edit(c.path(), func(old []byte) ([]byte, error) {
 				if old == nil {
 					return nil, nil
 				}
@@ -156,7 +150,7 @@ func (p *planner) gateway6(gw netip.Addr) [][2]string {
 		}
 	}
 	sets := [][2]string{{"NETWORKING_IPV6", "yes"}}
-	if now, ok := parseShell(p.f.NetworkFile).get("IPV6_DEFAULTGW"); !ok || !sameGateway(now, gw) {
+	if now, ok := parseShell(p.f.network).get("IPV6_DEFAULTGW"); !ok || !sameGateway(now, gw) {
 		sets = append(sets, [2]string{"IPV6_DEFAULTGW", gw.String()})
 	}
 	return sets

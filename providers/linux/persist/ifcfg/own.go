@@ -1,4 +1,4 @@
-package linux
+package ifcfg
 
 import (
 	"fmt"
@@ -8,28 +8,19 @@ import (
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 	"github.com/lvsfleet/lvsfleet/templates"
 )
 
-// OwnFiles names the files that give a host its own addresses at boot: those
-// of its interfaces, and /etc/sysconfig/network.
-func OwnFiles(d inventory.Desired) []string {
-	list := []string{networkFile}
-	for _, i := range d.Interfaces {
-		list = append(list, scripts+"ifcfg-"+i.Device)
-	}
-	return list
-}
-
-// bootOwn compares the own addresses with the boot files, and writes them
+// own compares the own addresses with the boot files, and writes them
 // where an interface has no file at all.
-func (p *planner) bootOwn() error {
-	for _, i := range p.d.Interfaces {
-		var own []ifcfg // the interface's own file and its aliases'
+func (p *planner) own() error {
+	for _, i := range p.w.Interfaces {
+		var own []file // the interface's own file and its aliases'
 		main := -1
-		for _, c := range p.files {
-			if parent(c.dev) == i.Device {
+		for _, c := range p.f.files {
+			if persist.Device(c.dev) == i.Device {
 				if c.dev == i.Device {
 					main = len(own)
 				}
@@ -48,7 +39,7 @@ func (p *planner) bootOwn() error {
 }
 
 // compareOwn refuses a file that would bring up other addresses.
-func (p *planner) compareOwn(i inventory.Interface, own []ifcfg, main ifcfg) error {
+func (p *planner) compareOwn(i inventory.Interface, own []file, main file) error {
 	var have []string
 	found := map[netip.Addr]int{}
 	for _, c := range own {
@@ -86,7 +77,7 @@ func (p *planner) compareOwn(i inventory.Interface, own []ifcfg, main ifcfg) err
 			return step.Refuse("correct the inventory, or the file: own addresses are not rewritten",
 				"%s gives %s the address %s, the inventory %s", main.path(), i.Device, strings.Join(have, ", "), want)
 		default:
-			p.note(fmt.Sprintf("%s does not name the address %s of %s: nothing sets it at boot but what else does now", main.path(), want, i.Device))
+			p.out.Note(fmt.Sprintf("%s does not name the address %s of %s: nothing sets it at boot but what else does now", main.path(), want, i.Device))
 		}
 	}
 	return nil
@@ -103,14 +94,14 @@ func word(is bool) string {
 // writeOwn makes the files of an interface that has none. Further IPv4
 // addresses get alias files, which every era reads.
 func (p *planner) writeOwn(i inventory.Interface) {
-	type file struct {
+	type form struct {
 		Label, Netmask string
 		Alias, VLAN    bool
 		Addr           netip.Addr
 		IPv6, IPv6More string
 		hasAddr        bool
 	}
-	files := []*file{{Label: i.Device, VLAN: strings.Contains(i.Device, ".")}}
+	files := []*form{{Label: i.Device, VLAN: strings.Contains(i.Device, ".")}}
 	var six []string
 	for _, a := range i.Addresses {
 		if a.Addr().Is6() {
@@ -119,7 +110,7 @@ func (p *planner) writeOwn(i inventory.Interface) {
 		}
 		f := files[0]
 		if f.hasAddr {
-			f = &file{Label: p.free(i.Device), Alias: true}
+			f = &form{Label: p.w.Labels.Free(i.Device), Alias: true}
 			files = append(files, f)
 		}
 		f.Addr, f.hasAddr = a.Addr(), true
@@ -137,7 +128,7 @@ func (p *planner) writeOwn(i inventory.Interface) {
 			"Label": f.Label, "Alias": word(f.Alias), "VLAN": word(f.VLAN), "Addr": addr,
 			"Netmask": f.Netmask, "IPv6": f.IPv6, "IPv6More": f.IPv6More,
 		}
-		p.edit(scripts+"ifcfg-"+f.Label, func(old []byte) ([]byte, error) {
+		p.out.Edit(scripts+"ifcfg-"+f.Label, func(old []byte) ([]byte, error) {
 			if old != nil {
 				return old, nil
 			}
