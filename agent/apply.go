@@ -90,14 +90,14 @@ func (e *Engine) doOn(ctx context.Context, h host.Host, op step.Op) error {
 	if limit == 0 {
 		limit = host.DefaultTimeout
 	}
-	if op.Kind != step.Run {
+	if op.Kind != step.Run && op.Kind != step.Notify {
 		limit = fileTimeout
 	}
 	limit += host.DefaultTimeout
 	return e.timed(ctx, limit, func(ctx context.Context) error {
 		err := op.Do(ctx, h)
-		if op.Kind == step.Announce && ctx.Err() == nil && !errors.Is(err, host.ErrLost) {
-			return nil // failure is only noted, and the network asks in time
+		if op.Advisory() && ctx.Err() == nil && !errors.Is(err, host.ErrLost) {
+			return nil // failure is only noted: the network asks in time, a file is read at the next boot
 		}
 		return err
 	})

@@ -209,7 +209,9 @@ func (e *Engine) sweep(ctx context.Context, items []Item) error {
 	folders := map[string]bool{host.RunDir: true, store.Root: true}
 	for _, i := range items {
 		for _, op := range i.Change.Do {
-			folders[path.Dir(op.Path)] = true
+			if op.Path != "" {
+				folders[path.Dir(op.Path)] = true
+			}
 		}
 	}
 	for dir := range folders {

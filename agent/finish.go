@@ -200,6 +200,12 @@ func (e *Engine) rename(ctx context.Context, j *journal.Journal, mine func(conte
 			if err := mine(ctx); err != nil {
 				return &StepError{Phase: "commit", Step: f.Step, Err: err}
 			}
+			if op.Kind == step.Notify {
+				if err := e.notify(ctx, j, f.Step, op, emit); err != nil {
+					return &StepError{Phase: "commit", Step: f.Step, Err: err}
+				}
+				continue
+			}
 			err := e.timed(ctx, fileTimeout, func(ctx context.Context) error { return e.put(ctx, op, f.Staged[i]) })
 			if errors.Is(err, step.ErrChanged) {
 				emit("commit", f.Step, err)
@@ -224,6 +230,26 @@ func (e *Engine) rename(ctx context.Context, j *journal.Journal, mine func(conte
 	}
 	if len(left.Left) > 0 {
 		return &left
+	}
+	return nil
+}
+
+// notify has a manager read a file that is in place now. That it does not is
+// noted: the file holds at the next boot whoever knows of it. It is done again
+// where the commit was interrupted.
+func (e *Engine) notify(ctx context.Context, j *journal.Journal, id string, op step.Op, emit func(string, string, error)) error {
+	limit := op.Timeout
+	if limit == 0 {
+		limit = host.DefaultTimeout
+	}
+	err := e.timed(ctx, limit, func(ctx context.Context) error { return op.Do(ctx, e.Host) })
+	switch {
+	case err == nil:
+	case errors.Is(err, host.ErrLost):
+		return err
+	default:
+		emit("notify", id, err)
+		_ = j.Note(ctx, fmt.Sprintf("%s: %s: %v", id, op, err)) // best effort, as it is only for people
 	}
 	return nil
 }

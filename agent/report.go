@@ -41,7 +41,7 @@ func Differs(r Report) bool {
 func NeedsFreshLogin(r Report) bool {
 	for _, i := range r.Items {
 		for _, op := range i.Change.Do {
-			if op.Kind != step.IPVS && op.Kind != step.Announce {
+			if op.Kind != step.IPVS && !op.Advisory() {
 				return true
 			}
 		}

@@ -124,7 +124,7 @@ const (
 // An Event is progress within a transaction.
 type Event struct {
 	Time  time.Time `json:"time"`
-	Phase string    `json:"phase"` // "lease", "settle", "stage", "do", "verify", "commit", "undo"
+	Phase string    `json:"phase"` // "lease", "settle", "stage", "do", "verify", "commit", "notify", "undo"
 	Step  string    `json:"step,omitempty"`
 	Error string    `json:"error,omitempty"`
 }

@@ -61,6 +61,8 @@ type File struct {
 	Orig  *Node  `json:"orig,omitempty"`  // what it would be now without lvsfleet; nil: not there
 	Wrote *Node  `json:"wrote,omitempty"` // what was written last; nil: it was removed
 	Rules bool   `json:"rules,omitempty"` // step.Change.Rules; Wrote has no content, only its Sum
+	// Notify are the commands that tell of a change of it (step.FileStep).
+	Notify [][]string `json:"notify,omitempty"`
 }
 
 // A Node is what is at a path.

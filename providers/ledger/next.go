@@ -138,14 +138,23 @@ func (n *Ledger) table(c Change) {
 
 // boot records the files of a boot step. l is the ledger before.
 func (n *Ledger) boot(l Ledger, c Change) {
+	var notify [][]string
 	for _, o := range c.Do {
+		if o.Kind == step.Notify {
+			notify = append(notify, o.Argv)
+		}
+	}
+	for _, o := range c.Do {
+		if o.Kind == step.Notify {
+			continue
+		}
 		var before *host.File
 		for _, u := range c.Undo {
 			if u.Path == o.Path && u.Kind == step.Write {
 				before = u.File
 			}
 		}
-		f := File{Path: o.Path, Step: c.Step, Orig: nodeOf(before), Rules: c.Rules}
+		f := File{Path: o.Path, Step: c.Step, Orig: nodeOf(before), Rules: c.Rules, Notify: notify}
 		i := slices.IndexFunc(n.Files, func(f File) bool { return f.Path == o.Path })
 		if i >= 0 {
 			f.Orig, f.Rules = nodeOf(l.orig(n.Files[i], before)), f.Rules || n.Files[i].Rules

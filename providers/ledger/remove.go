@@ -82,10 +82,10 @@ func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[strin
 			if f.Orig != nil {
 				target = string(f.Orig.Data)
 			}
-			boot = append(boot, link{&step.LinkStep{Path: f.Path, Target: target}, f})
+			boot = append(boot, link{&step.LinkStep{Path: f.Path, Target: target, Notify: f.Notify}, f})
 			goes = append(goes, f.Path)
 		default:
-			boot = append(boot, &step.FileStep{Path: f.Path})
+			boot = append(boot, &step.FileStep{Path: f.Path, Notify: f.Notify})
 			goes = append(goes, f.Path)
 		}
 	}

@@ -33,6 +33,19 @@ type FileStep struct {
 	// Rules: the file is one of IPVS rules (Change.Rules). Its edits know by
 	// themselves what goes.
 	Rules bool
+	// Notify are the commands, in their order, by which whoever goes by the
+	// file is told to read it: they run after it is in place, and again after
+	// it is put back. They may be repeated, and change nothing but what is
+	// known of files.
+	Notify [][]string
+}
+
+// notify adds to a change the commands that tell of it.
+func (c *Change) notify(list [][]string) {
+	for _, argv := range list {
+		c.Do = append(c.Do, Op{Kind: Notify, Argv: argv})
+		c.Undo = append(c.Undo, Op{Kind: Notify, Argv: argv})
+	}
 }
 
 // A Past is what became of a file by lvsfleet; nil is no file.
@@ -115,6 +128,7 @@ func (s *FileStep) Check(ctx context.Context, h host.Host) (Change, error) {
 		back = Op{Kind: Write, Path: target, File: &orig, Expect: is}
 	}
 	c.Undo = slices.Insert(c.Undo, 0, back)
+	c.notify(s.Notify)
 	return base.note(c, s.Path), nil
 }
 
@@ -226,6 +240,7 @@ func (c *Change) makeFolders(ctx context.Context, h host.Host, dir string) error
 type LinkStep struct {
 	Path   string
 	Target string
+	Notify [][]string // as FileStep's
 }
 
 // ID is "link:" and the path.
@@ -271,6 +286,7 @@ func (s *LinkStep) Check(ctx context.Context, h host.Host) (Change, error) {
 	}
 	c.Undo = slices.Insert(c.Undo, 0, back)
 	c.Diff = Diff(s.Path, before, after)
+	c.notify(s.Notify)
 	return c, nil
 }
 

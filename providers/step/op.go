@@ -20,13 +20,14 @@ import (
 // A Kind is what an Op does.
 type Kind string
 
-// The kinds of operation. A boot step uses Write and Remove alone.
+// The kinds of operation. A boot step uses Write, Remove and Notify alone.
 const (
 	Write    Kind = "write"    // put File at Path
 	Remove   Kind = "remove"   // remove the file, link or empty folder at Path
 	Run      Kind = "run"      // run Argv
 	IPVS     Kind = "ipvs"     // make Edits
 	Announce Kind = "announce" // tell the link of Dev that Addr is here now; failure is only noted
+	Notify   Kind = "notify"   // run Argv, which has a manager read anew what a file says; failure is only noted
 )
 
 // An Op is one operation on a host, as data: it crosses the wire, lies in the
@@ -42,7 +43,7 @@ type Op struct {
 	File   *host.File `json:"file,omitempty"`
 	Expect Sum        `json:"expect,omitempty"`
 
-	// Run. If are the conditions under which it runs, all of them; where one
+	// Run and Notify. If are the conditions under which it runs, all of them; where one
 	// does not hold the operation is already so, or not to be done, and is
 	// passed over. What a command does, its conditions say is not so yet, so
 	// that it may be run again, and on a host on which it was never needed.
@@ -168,7 +169,7 @@ func (o Op) Do(ctx context.Context, h host.Host) error {
 		return o.write(ctx, h)
 	case Remove:
 		return o.remove(ctx, h)
-	case Run:
+	case Run, Notify:
 		return o.run(ctx, h)
 	case IPVS:
 		t, err := ipvs.Open(h)
@@ -193,6 +194,10 @@ func (o Op) Do(ctx context.Context, h host.Host) error {
 	}
 	return fmt.Errorf("operation of unknown kind %q", o.Kind)
 }
+
+// Advisory says that the failure of the operation is only noted: what it tells
+// somebody, that somebody finds out later.
+func (o Op) Advisory() bool { return o.Kind == Announce || o.Kind == Notify }
 
 // Ready says whether a Write or Remove still applies: done is true where the
 // wanted state is there already.
@@ -307,7 +312,7 @@ func (o Op) String() string {
 		return fmt.Sprintf("write %s (%d bytes, mode %04o)", o.Path, len(o.File.Data), o.File.Mode.Perm())
 	case Remove:
 		return "rm " + o.Path
-	case Run:
+	case Run, Notify:
 		return strings.Join(o.Argv, " ")
 	case IPVS:
 		var b strings.Builder

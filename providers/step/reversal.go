@@ -47,6 +47,9 @@ func Reversals(made []Made) []Step {
 func chain(first, second []Op) []Op {
 	out := slices.Clone(first)
 	for _, op := range second {
+		if op.Kind == Notify { // once, after everything
+			out = slices.DeleteFunc(out, func(o Op) bool { return o.Kind == Notify && slices.Equal(o.Argv, op.Argv) })
+		}
 		i := slices.IndexFunc(out, func(o Op) bool {
 			return op.Path != "" && o.Path == op.Path && (op.Expect == "" || o.leaves() == op.Expect)
 		})
@@ -168,7 +171,7 @@ func (r *reversal) need(ctx context.Context, h host.Host) (need, error) {
 			n.ops = n.ops || !done
 		case IPVS:
 			edits = append(edits, op.Edits...)
-		case Announce:
+		case Announce, Notify:
 		}
 	}
 	if len(edits) == 0 {
@@ -240,7 +243,7 @@ func (r *reversal) diff(ctx context.Context, h host.Host, n need) (string, error
 				after = shown(*op.File)
 			}
 			text += Diff(op.Path, before, after)
-		case IPVS, Announce:
+		case IPVS, Announce, Notify:
 		}
 	}
 	return text, nil

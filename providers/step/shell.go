@@ -69,6 +69,8 @@ func (s *Shell) Op(op Op, staged string) (string, error) {
 		run(&b, op)
 	case IPVS:
 		table(&b, op.Edits)
+	case Notify:
+		notify(&b, op)
 	case Announce:
 	default:
 		err = fmt.Errorf("operation of unknown kind %q", op.Kind)
@@ -119,6 +121,11 @@ func run(b *strings.Builder, op Op) {
 		}
 	}
 	fmt.Fprintf(b, "if test $ok = 1\nthen %s </dev/null >/dev/null || bad=1\nfi\n", words(op.Argv))
+}
+
+// notify renders a command whose failure is only told of.
+func notify(b *strings.Builder, op Op) {
+	fmt.Fprintf(b, "if %s </dev/null >/dev/null 2>&1\nthen :\nelse echo %s >&2\nfi\n", words(op.Argv), Word(printable(op.String())+": failed; it is read at the next boot"))
 }
 
 // backquoted escapes what a shell would take out of a command between

@@ -184,7 +184,8 @@ func (v VIP) Prefix() netip.Prefix { return netip.PrefixFrom(v.Addr, v.Addr.BitL
 type Out struct{ Plan *step.Plan }
 
 // Edit adds an edit to the boot step of the file, which is one however many
-// settings live in it, and gives that step.
+// settings live in it, and gives that step: its Notify is how the dialect's
+// manager is told, where that disturbs nobody.
 func (o *Out) Edit(path string, e step.Edit) *step.FileStep {
 	for _, s := range o.Plan.Boot {
 		if f, ok := s.(*step.FileStep); ok && f.Path == path {

@@ -81,6 +81,9 @@ func Show(t testing.TB, h host.Host, p step.Plan) Shown {
 }
 
 func showOp(b *strings.Builder, verb string, o step.Op) {
+	if o.Kind == step.Notify {
+		verb += " notify:"
+	}
 	fmt.Fprintf(b, "  %s %s\n", verb, o)
 	if o.Unanswered != nil {
 		fmt.Fprintf(b, "         unless somebody on %s answers for %s\n", o.Unanswered.Dev, o.Unanswered.Addr)
