@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,28 +18,31 @@ import (
 
 func newImport(g *globals) *cobra.Command {
 	var directors, systems []string
+	var node string
 	cmd := &cobra.Command{
 		Use:   "import FILE",
 		Short: "Make an inventory of the rules that a director has",
-		Long: `Reads the output of "ipvsadm -Sn", or the virtual_server blocks of a
-keepalived.conf, and prints an inventory: hosts named by their addresses, services
-with methods, weights, schedulers, persistence and marks. What the file does not say
-is assumed, and marked so in the inventory; what must still be filled in, and what
-was left out, is said on standard error too. Nothing is contacted. FILE may be "-",
-for standard input.
+		Long: `Reads the output of "ipvsadm -Sn", a shell script of ipvsadm commands, a
+keepalived.conf, an ldirectord.cf, or piranha's lvs.cf, and prints an inventory: hosts
+named by their addresses, services with methods, weights, schedulers, persistence and
+marks. What the file does not say is assumed, and marked so in the inventory. What must
+still be filled in, and what was left out, is said on standard error too. Nothing is
+contacted and nothing is run. FILE may be "-", for standard input; files that a
+keepalived.conf includes are then not read.
 
   ssh lb ipvsadm -Sn | lvsfleet import - --director 192.168.0.254/24 >site.hcl
 ` + exitHelp + `  0  the inventory is printed
-  1  an error: the file is neither`,
+  1  an error: the file is none of these`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return runImport(g, args[0], directors, systems) },
+		RunE: func(_ *cobra.Command, args []string) error { return runImport(g, args[0], node, directors, systems) },
 	}
 	cmd.Flags().StringSliceVar(&directors, "director", nil, "the director's own `ADDRESS/LENGTH`; the first is where SSH goes (repeatable)")
+	cmd.Flags().StringVar(&node, "node", "", "which `NODE` a keepalived.conf with lines \"@NODE ...\" is read for")
 	cmd.Flags().StringSliceVar(&systems, "os", nil, "the `system` of the real servers, linux (default), freebsd or solaris; ADDRESS=SYSTEM for one of them (repeatable)")
 	return cmd
 }
 
-func runImport(g *globals, path string, directors, systems []string) error {
+func runImport(g *globals, path, node string, directors, systems []string) error {
 	o, err := importOptions(directors, systems)
 	if err != nil {
 		return err
@@ -53,7 +58,16 @@ func runImport(g *globals, path string, directors, systems []string) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", o.Source, err)
 	}
-	found, err := importer.Read(text)
+	r := importer.Reader{Node: node}
+	if path != "-" {
+		r.Open = func(name string) ([]byte, error) {
+			if !filepath.IsAbs(name) {
+				name = filepath.Join(filepath.Dir(path), name)
+			}
+			return readFile(name)
+		}
+	}
+	found, err := r.Read(text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.Source, err)
 	}
@@ -77,6 +91,11 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if info.IsDir() {
+		return nil, &os.PathError{Op: "read", Path: path, Err: errors.New("it is a folder")}
+	}
 	return io.ReadAll(io.LimitReader(f, importer.MaxSize+1))
 }
 

@@ -111,6 +111,10 @@ func take(o option, word string, args []string) (value string, has bool, rest []
 // well-known names that `ipvsadm -S` writes without -n.
 func ParseArgs(args []string) (Edit, error) { return parseArgs(args, false) }
 
+// ParseSavedArgs reads the words of one line that `ipvsadm -Sn` printed: as
+// ParseArgs, but a real server has the port that is written.
+func ParseSavedArgs(args []string) (Edit, error) { return parseArgs(args, true) }
+
 // parseArgs reads what somebody asks for or, with saved, what ipvsadm says that
 // there is.
 func parseArgs(args []string, saved bool) (Edit, error) {
@@ -284,7 +288,7 @@ func (p *parser) finish() (Edit, error) {
 	if e.Dest.Tunnel == GUE && e.Dest.TunnelPort == 0 {
 		return Edit{}, errors.New("tunnel type gue needs --tun-port")
 	}
-	addr, port, err := parseAddrPort(p.dest)
+	addr, port, err := ParseAddrPort(p.dest)
 	if err != nil {
 		return Edit{}, fmt.Errorf("real server %q: %w", p.dest, err)
 	}
@@ -313,16 +317,16 @@ func parseKey(option, value string) (Key, error) {
 		}
 		return Key{Mark: uint32(n)}, nil
 	}
-	addr, port, err := parseAddrPort(value)
+	addr, port, err := ParseAddrPort(value)
 	if err != nil {
 		return Key{}, fmt.Errorf("service %q: %w", value, err)
 	}
 	return Key{Protocol: strings.TrimSuffix(option, "-service"), Addr: addr, Port: uint16(max(port, 0))}, nil
 }
 
-// parseAddrPort reads ADDRESS[:PORT] with brackets around IPv6; the port is -1
+// ParseAddrPort reads ADDRESS[:PORT] with brackets around IPv6; the port is -1
 // where none is said.
-func parseAddrPort(s string) (netip.Addr, int, error) {
+func ParseAddrPort(s string) (netip.Addr, int, error) {
 	host, port, has := s, "", false
 	if rest, ok := strings.CutPrefix(s, "["); ok {
 		var after string
@@ -346,21 +350,11 @@ func parseAddrPort(s string) (netip.Addr, int, error) {
 	}
 	n, err := parseNumber("port", port, 0, math.MaxUint16)
 	if err != nil {
-		if known, ok := wellKnown()[port]; ok {
+		if known, ok := PortOf(port); ok {
 			return addr, known, nil
 		}
 	}
 	return addr, int(n), err
-}
-
-// wellKnown are the names of ports that a table saved without -n is likely to
-// hold (services(5)).
-func wellKnown() map[string]int {
-	return map[string]int{
-		"ftp": 21, "ssh": 22, "telnet": 23, "smtp": 25, "domain": 53, "http": 80, "www": 80, "pop3": 110,
-		"imap": 143, "imap2": 143, "ldap": 389, "https": 443, "ldaps": 636, "imaps": 993, "pop3s": 995,
-		"mysql": 3306, "postgresql": 5432, "webcache": 8080, "http-alt": 8080,
-	}
 }
 
 func parseNumber(what, s string, low, high uint64) (uint64, error) {

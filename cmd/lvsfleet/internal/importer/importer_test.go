@@ -2,12 +2,14 @@ package importer_test
 
 import (
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/hcl/v2"
@@ -153,7 +155,8 @@ func TestMissing(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                  "neither",
+		"ipvsadm -A -t 10.0.0.1:80\nipvsadm -a -t 10.0.0.1:80 -r web1": "not an address",
+		"":                                  "it is none of",
 		"hello":                             `"hello" is not understood`,
 		"\x00":                              "not text",
 		"-A -t 192.0.2.1:80 -s rr\n-a":      "line 2",
@@ -166,7 +169,18 @@ func TestRefused(t *testing.T) {
 		"virtual_server group x {\n}":                                              `no virtual_server_group "x"`,
 		"virtual_server 1.2.3.4 80 {\n quorum_up \"x\n}":                           "line 2: a quotation mark is not closed",
 		"virtual_server 1.2.3.4 80 {\n lb_algo rr\n sh-port\n}":                    "flag sh-port",
-		"virtual_server 1.2.3.4 80 { }\nvirtual_server 1.2.3.4 80 { }":             "twice",
+		"virtual_server 1.2.3.4 80 {\nreal_server 1.2.3.5 80 { } }\nvirtual_server 1.2.3.4 80 {\nprotocol UDP\nreal_server 1.2.3.5 80 { } }": "twice",
+		"virtual_server 1.2.3.4 80 { }":                                            "no virtual service",
+		"virtual_server $VIP 80 {\n}":                                              "line 1: the variable $VIP has no value",
+		"virtual_server_group g {\n 10.0.0.9-3 80\n}\nvirtual_server group g {\n}": "no range",
+		"IP Virtual Server version 1.2.1 (size=4096)\n":                            "`ipvsadm -Sn`",
+		"frontend web\n  bind :80\n":                                               "HAProxy",
+		"virtual_service \"http\" {\n}\n":                                          "inventory of lvsfleet",
+		"*nat\n:PREROUTING ACCEPT\n":                                               "iptables-save",
+		"virtual=10.0.0.1:80\n\treal=10.0.0.2:80 sideways\n":                       `line 2: real=10.0.0.2:80 sideways: "sideways" is none of gate`,
+		"virtual=web.example.com:80\n":                                             "name the address",
+		"virtual=10.0.0.1:80\nfoo=1\n":                                             `"foo" is no option of ldirectord`,
+		"virtual http {\n address = 10.0.0.1 eth0:1\n":                             "the file ends within a block",
 		"virtual_server x " + strings.Repeat("a {", 100):                           "nested deeper",
 	} {
 		_, err := importer.Read([]byte(text))
@@ -190,8 +204,11 @@ func FuzzImport(f *testing.F) {
 		}
 		f.Add(text)
 	}
+	f.Add([]byte("A=1; for i in $A 2; do ipvsadm -A -t 10.0.0.$i:80; done\nvirtual http {\n"))
 	f.Add([]byte("virtual_server 1.2.3.4 80 {\nlvs_sched ${x}\nreal_server 1.2.3.4\n}\ninclude a\"\u2028*/\""))
 	f.Fuzz(func(t *testing.T, text []byte) {
+		// What takes long hangs: no input of a fuzzer is large.
+		defer time.AfterFunc(20*time.Second, func() { panic(fmt.Sprintf("hangs at %q", text)) }).Stop()
 		found, err := importer.Read(text)
 		if err != nil {
 			return

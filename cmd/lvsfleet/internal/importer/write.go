@@ -101,15 +101,15 @@ func (w *writer) own(a netip.Addr) bool {
 // sift leaves out the real servers that an inventory cannot name.
 func (w *writer) sift(s Service) []ipvs.Destination {
 	var out []ipvs.Destination
-	seen := map[netip.Addr]bool{}
+	seen := map[netip.Addr]ipvs.Destination{}
 	for _, d := range s.Dests {
 		switch {
 		case d.Addr.IsLoopback() || d.Addr.IsUnspecified() || d.Addr == s.Key.Addr && !w.own(d.Addr):
 			w.note("%s: the real server %s is left out: it is the director itself: add real_server %q {} if it shall serve", s.Key, d.DestKey, directorName)
-		case seen[d.Addr]:
-			w.note("%s: the real server %s is left out: a host is a real server of a service once", s.Key, d.DestKey)
+		case seen[d.Addr].Addr.IsValid() && (d.Method != ipvs.NAT || seen[d.Addr].Method != ipvs.NAT):
+			w.note("%s: the real server %s is left out: only by NAT is a host in a service several times, so the table that follows from this inventory differs", s.Key, d.DestKey)
 		default:
-			seen[d.Addr] = true
+			seen[d.Addr] = d
 			if d.Weight > 65535 {
 				w.note("%s: the weight %d of %s is made 65535", s.Key, d.Weight, d.DestKey)
 				d.Weight = 65535
@@ -124,7 +124,7 @@ func (w *writer) sift(s Service) []ipvs.Destination {
 			out = append(out, d)
 		}
 	}
-	slices.SortFunc(out, func(a, b ipvs.Destination) int { return a.Addr.Compare(b.Addr) })
+	slices.SortFunc(out, func(a, b ipvs.Destination) int { return a.DestKey.Compare(b.DestKey) })
 	return out
 }
 
@@ -385,7 +385,7 @@ func (w *writer) service(p plan) {
 		w.line("vip = \"foreign\" # keepalived's VRRP has it")
 	}
 	if p.ForeignWeights {
-		w.line("weights = \"foreign\" # keepalived's health checks set them")
+		w.line("weights = \"foreign\" # a health checker's: so are the members")
 	}
 	for _, d := range p.Dests {
 		w.real(p, d, method, weight)
@@ -416,7 +416,13 @@ func (w *writer) real(p plan, d ipvs.Destination, method ipvs.Method, weight int
 	if d.Weight != weight {
 		put("weight", strconv.Itoa(d.Weight))
 	}
-	if d.Port != p.Key.Port && p.Key.Mark == 0 {
+	several := 0
+	for _, o := range p.Dests {
+		if o.Addr == d.Addr {
+			several++
+		}
+	}
+	if d.Port != p.Key.Port && p.Key.Mark == 0 || several > 1 {
 		put("port", strconv.Itoa(int(d.Port)))
 	}
 	if d.Method != method {

@@ -1,9 +1,11 @@
 # From the configuration of keepalived in there.
 # What that does not say is assumed, and marked so: systems, devices, lengths of
 # networks. Correct it, then see what `lvsfleet validate` and `lvsfleet diff` say.
-# Note: line 31: sorry_server 192.168.0.9 443 is left out: an inventory has none
-# Note: line 62: type gue port 6080 is left out: an inventory has plain IP-in-IP tunnels
 # Note: line 68: include /etc/keepalived/conf.d/*.conf is not followed: import that file too
+# Note: line 31: sorry_server 192.168.0.9 443 is left out: an inventory has none
+# Note: line 51: virtual_server group mail says no protocol: keepalived makes it UDP
+# Note: line 62: type gue port 6080 is left out: an inventory has plain IP-in-IP tunnels
+# Note: lines 25, 35: health checks are not imported: keepalived goes on with them, and owns weights and members
 
 role "director" {}
 role "pool1" {}
@@ -65,7 +67,7 @@ virtual_service "tcp-192.168.0.200-443" {
   persistence_timeout = 50
   persistence_netmask = 24
   vip                 = "foreign" # keepalived's VRRP has it
-  weights             = "foreign" # keepalived's health checks set them
+  weights             = "foreign" # a health checker's: so are the members
   real_server "192.168.0.170" {
     weight          = 1
     upper_threshold = 1000
@@ -78,7 +80,7 @@ virtual_service "mail" {
   pool            = "pool2"
   address         = "192.168.0.201"
   ports           = [25, 587]
-  protocol        = "tcp"
+  protocol        = "udp"
   scheduler       = "sh"
   scheduler_flags = ["sh-port"]
   method          = "nat"

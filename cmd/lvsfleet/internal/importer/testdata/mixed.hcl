@@ -1,9 +1,8 @@
 # From the rules of ipvsadm in there.
 # What that does not say is assumed, and marked so: systems, devices, lengths of
 # networks. Correct it, then see what `lvsfleet validate` and `lvsfleet diff` say.
-# Note: TCP 192.168.0.200:80: the weight 65536 of 192.168.0.160:8080 is made 65535
-# Note: TCP 192.168.0.200:80: the real server 192.168.0.160:8081 is left out: a host is a real server of a service once
 # Note: TCP 192.168.0.200:80: the real server 127.0.0.1:80 is left out: it is the director itself: add real_server "director" {} if it shall serve
+# Note: TCP 192.168.0.200:80: the weight 65536 of 192.168.0.160:8080 is made 65535
 # Note: TCP 192.168.0.200:80: the tunnel type gre of 192.168.0.161:80 is left out: an inventory has plain IP-in-IP tunnels
 # Note: TCP 192.168.0.202:80 is left out: it has no real server
 
@@ -65,6 +64,10 @@ virtual_service "tcp-192.168.0.200-80" {
   # persistence_netmask: 0xff00ff00 is none that an inventory can say
   # persistence engine sip: an inventory has none
   real_server "192.168.0.160" { port = 8080 }
+  real_server "192.168.0.160" {
+    weight = 1
+    port   = 8081
+  }
   real_server "192.168.0.161" {
     weight = 7
     method = "tun"

@@ -1,0 +1,34 @@
+# From the rules of ipvsadm in there.
+# What that does not say is assumed, and marked so: systems, devices, lengths of
+# networks. Correct it, then see what `lvsfleet validate` and `lvsfleet diff` say.
+
+role "director" {}
+role "pool1" {}
+
+host "director" {
+  os      = "linux"
+  roles   = ["director"]
+  address = "192.168.0.254"
+  interface "eth0" { address = "192.168.0.254/24" } # assumed: the device
+  interface "eth1" { address = "2001:db8::254/64" } # assumed: the device
+}
+
+host "192.168.0.11" {
+  os      = "linux" # assumed
+  roles   = ["pool1"]
+  address = "192.168.0.11"
+  interface "eth0" { address = "192.168.0.11/24" } # assumed: device and length
+}
+
+virtual_service "tcp-192.168.0.100-6379" {
+  director  = "director"
+  pool      = "pool1"
+  address   = "192.168.0.100"
+  port      = 6379
+  protocol  = "tcp"
+  scheduler = "rr"
+  method    = "nat"
+  weight    = 1
+  real_server "192.168.0.11" { port = 6379 }
+  real_server "192.168.0.11" { port = 6380 }
+}
