@@ -23,7 +23,7 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 	if d.Director == nil || d.Director.Leaves {
 		return p, nil
 	}
-	boot := d.Network != "none"
+	boot := d.Network != "none" || f.Own
 	if len(d.Director.Withdraw) > 0 {
 		return withdraw(d.Director.Withdraw, f, boot), nil
 	}
@@ -36,14 +36,22 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 	want := Wants(d.Director.Services)
 	p.Live = append(p.Live, table{slices.Concat(want, leaving(f.Taken, want, true))})
 	if !boot {
-		p.Notes = append(p.Notes, `network is "none": the IPVS rules are not made to survive a reboot`)
+		note := `network is "none": the IPVS rules are not made to survive a reboot`
+		if f.Note != "" {
+			note += ": " + f.Note
+		}
+		p.Notes = append(p.Notes, note)
 		return p, nil
 	}
 	if f.Note != "" {
 		p.Notes = append(p.Notes, f.Note)
 	}
-	p.Boot = append(p.Boot, rules{path: f.Rules, want: slices.Concat(want, leaving(f.Taken, want, false))})
-	f.enable(&p)
+	p.Boot = append(p.Boot, rules{path: f.Rules, want: slices.Concat(want, leaving(f.Taken, want, false)), early: f.Own})
+	if f.Own {
+		f.load(&p)
+	} else {
+		f.enable(&p)
+	}
 	return p, nil
 }
 

@@ -43,6 +43,10 @@ func (m *machine) Run(ctx context.Context, cmd host.Cmd) (host.Result, error) {
 		}
 		return host.Result{Exit: 1}, &host.ExitError{Argv: cmd.Argv, Exit: 1}
 	}
+	if slices.Equal(cmd.Argv, []string{"systemctl", "reset-failed", director.RulesUnit}) {
+		delete(m.Runs, "systemctl is-failed "+director.RulesUnit)
+		m.Runs["systemctl is-failed "+director.RulesUnit] = host.Result{Exit: 1, Stdout: []byte("inactive\n")}
+	}
 	return m.Canned.Run(ctx, cmd)
 }
 
@@ -53,6 +57,7 @@ func (m *machine) Run(ctx context.Context, cmd host.Cmd) (host.Result, error) {
 //	-- release --            what uname -r says; 5.14.0 where left out
 //	-- table --              the live table, as `ipvsadm -Sn` prints it
 //	-- links --              PATH TARGET, one a line
+//	-- failed --             our unit has failed; the last line of its journal
 //	-- host/PATH --          a file
 //	-- want --               the golden
 func load(t *testing.T, file string) (*machine, host.Identity, inventory.Desired, *txtar.Archive) {
@@ -64,7 +69,10 @@ func load(t *testing.T, file string) (*machine, host.Identity, inventory.Desired
 	m := &machine{Canned: &hosttest.Canned{
 		Name:  "lb",
 		Files: map[string]host.File{"/usr/sbin/ipvsadm": {Mode: 0o755}},
-		Runs:  map[string]host.Result{"systemctl daemon-reload": {}},
+		Runs: map[string]host.Result{"systemctl daemon-reload": {},
+			"systemctl is-failed lvsfleet-rules.service":    {Exit: 1, Stdout: []byte("inactive\n")},
+			"systemctl reset-failed lvsfleet-rules.service": {},
+		},
 	}}
 	id := host.Identity{OS: host.Linux, Release: "5.14.0"}
 	var d inventory.Desired
@@ -96,6 +104,9 @@ func load(t *testing.T, file string) (*machine, host.Identity, inventory.Desired
 				w := strings.Fields(l)
 				m.Files[w[0]] = host.File{Mode: fs.ModeSymlink | 0o777, Data: []byte(w[1])}
 			}
+		case f.Name == "failed":
+			m.Runs["systemctl is-failed "+director.RulesUnit] = hosttest.Text("failed\n")
+			m.Runs["journalctl --no-pager -q -o cat -n 1 -u "+director.RulesUnit] = hosttest.Text(text)
 		case f.Name == "no-ipvsadm":
 			delete(m.Files, "/usr/sbin/ipvsadm")
 		case strings.HasPrefix(f.Name, "host/"):
@@ -165,6 +176,10 @@ func play(t *testing.T, m *machine, id host.Identity, d inventory.Desired) strin
 			layer = "boot"
 		}
 		c, err := s.Check(ctx, m)
+		if refusal := (*step.Refusal)(nil); errors.As(err, &refusal) {
+			fmt.Fprintf(&b, "%s %s %v\n", layer, s.ID(), err)
+			return b.String()
+		}
 		if err != nil {
 			t.Fatalf("%s: %v", s.ID(), err)
 		}
@@ -179,7 +194,7 @@ func play(t *testing.T, m *machine, id host.Identity, d inventory.Desired) strin
 		b.WriteString(c.Diff)
 		for _, o := range c.Do {
 			fmt.Fprintf(&b, "do: %s\n", strings.ReplaceAll(o.String(), "\n", "\n    "))
-			if layer == "boot" && o.Kind != step.Write && o.Kind != step.Remove {
+			if layer == "boot" && o.Kind != step.Write && o.Kind != step.Remove && o.Kind != step.Notify {
 				t.Errorf("%s acts before the next boot: %s", s.ID(), o)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/linux/systemd"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -28,12 +29,16 @@ type Facts struct {
 	Rules string // the file that is loaded at boot
 	Note  string // what is doubtful about it; "" nothing
 
+	Running bool // systemd is what runs here (sd_booted(3): /run/systemd/system)
+	// Own: our own unit loads the rules, before any network.
+	Own bool
+
 	// Systemd.
-	Running bool     // systemd is what runs here (sd_booted(3): /run/systemd/system)
-	Unit    string   // path of the unit
-	Stop    []string // its stop commands, but for what our drop-in makes of them
-	Saves   bool     // one of them saves the live table
-	Wants   string   // target of the link that enables it; "" none
+	Masked bool     // the distribution's unit is
+	Unit   string   // path of the unit
+	Stop   []string // its stop commands, but for what our drop-in makes of them
+	Saves  bool     // one of them saves the live table
+	Wants  string   // target of the link that enables it; "" none
 
 	// Debian and SysV.
 	Start   string  // how a start link begins: "S08"
@@ -61,8 +66,9 @@ func RulesFile(ctx context.Context, h host.Host, id host.Identity, network strin
 }
 
 // Gather finds out how the host loads its rules at boot. It only reads. A
-// director on which nothing could is refused, unless d asks for live settings
-// alone: those need nothing of this.
+// director on which nothing could is refused. Where d asks for nothing of the
+// network at boot, that is a note, and rules are loaded only where systemd
+// runs.
 func Gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desired) (Facts, error) {
 	if d.Director == nil || d.Director.Leaves {
 		return Facts{}, nil
@@ -75,25 +81,47 @@ func Gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desi
 }
 
 func gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desired) (Facts, error) {
-	if d.Network == "none" {
+	runs, err := systemd.Runs(ctx, h)
+	if err != nil {
+		return Facts{}, err
+	}
+	none := d.Network == "none"
+	if none && !runs {
 		return Facts{}, nil
 	}
+	f, err := look(ctx, h, id, runs)
+	var refusal *step.Refusal
+	if none && errors.As(err, &refusal) {
+		return Facts{Running: runs, Note: refusal.Reason}, nil
+	}
+	f.Running = runs
+	f.Own = runs && err == nil
+	return f, err
+}
+
+// look finds the distribution's service. With runs, systemd does.
+func look(ctx context.Context, h host.Host, id host.Identity, runs bool) (Facts, error) {
 	masks, err := list(ctx, h, "/etc/systemd/system")
 	if err != nil {
 		return Facts{}, err
 	}
-	for _, e := range masks {
-		if e.Name == unitName && e.Link == "/dev/null" { // systemd.unit(5)
-			return Facts{}, step.Refuse("systemctl unmask "+unitName, "%s is masked: IPVS rules would not be loaded at boot", unitName)
-		}
+	masked := slices.ContainsFunc(masks, func(e host.Entry) bool { return e.Name == unitName && e.Link == "/dev/null" }) // systemd.unit(5)
+	if masked && !runs {
+		return Facts{}, step.Refuse("systemctl unmask "+unitName, "%s is masked: IPVS rules would not be loaded at boot", unitName)
 	}
-	for _, dir := range []string{"/etc/systemd/system/", "/usr/lib/systemd/system/", "/lib/systemd/system/"} {
+	dirs := []string{"/etc/systemd/system/", "/usr/lib/systemd/system/", "/lib/systemd/system/"}
+	if masked {
+		dirs = dirs[1:]
+	}
+	for _, dir := range dirs {
 		unit, ok, err := read(ctx, h, dir+unitName)
 		if err != nil {
 			return Facts{}, err
 		}
 		if ok {
-			return systemd(ctx, h, dir+unitName, string(unit.Data))
+			f, err := redHat(ctx, h, dir+unitName, string(unit.Data))
+			f.Masked = masked
+			return f, err
 		}
 	}
 	for _, p := range []string{"/etc/init.d/ipvsadm", "/etc/rc.d/init.d/ipvsadm"} {
@@ -137,7 +165,7 @@ func unseen(ctx context.Context, h host.Host, id host.Identity) (f Facts, err er
 		f, err = scripts(ctx, h, SysV, "")
 	default:
 		const unit = "[Service]\nExecStop=/bin/bash -c \"exec /sbin/ipvsadm-save -n > /etc/sysconfig/ipvsadm\"\nExecStop=/sbin/ipvsadm -C\n"
-		f, err = systemd(ctx, h, "/usr/lib/systemd/system/"+unitName, unit)
+		f, err = redHat(ctx, h, "/usr/lib/systemd/system/"+unitName, unit)
 	}
 	f.Note = missing(f.Way, f.Rules)
 	return f, err
@@ -163,8 +191,8 @@ func isDebian(ctx context.Context, h host.Host) (bool, error) {
 	return ok, err
 }
 
-// systemd reads Red Hat's unit (EL7 and later) with its drop-ins.
-func systemd(ctx context.Context, h host.Host, unit, text string) (Facts, error) {
+// redHat reads Red Hat's unit (EL7 and later) with its drop-ins.
+func redHat(ctx context.Context, h host.Host, unit, text string) (Facts, error) {
 	f := Facts{Way: Systemd, Unit: unit, Rules: "/etc/sysconfig/ipvsadm"}
 	texts := []string{text}
 	found := map[string]string{}
@@ -212,11 +240,6 @@ func systemd(ctx context.Context, h host.Host, unit, text string) (Facts, error)
 			f.Wants = e.Link
 		}
 	}
-	entries, err = list(ctx, h, "/run/systemd")
-	if err != nil {
-		return Facts{}, err
-	}
-	f.Running = slices.ContainsFunc(entries, func(e host.Entry) bool { return e.Name == "system" })
 	return f, nil
 }
 

@@ -17,8 +17,9 @@ import (
 // It holds the intended weights, never those of a drain; where the weights
 // belong to somebody else, those that it has stay.
 type rules struct {
-	path string
-	want []ipvs.Want
+	path  string
+	want  []ipvs.Want
+	early bool // it is loaded before any network
 }
 
 // ID is that of the file.
@@ -30,6 +31,11 @@ func (r rules) Check(ctx context.Context, h host.Host) (step.Change, error) {
 	var foreign []ipvs.Service
 	file := step.FileStep{Path: r.path, Mode: 0o600, Rules: true, Edits: []step.Edit{func(old []byte) (next []byte, _ error) {
 		lines = readRules(old)
+		if r.early {
+			if err := named(r.path, lines); err != nil {
+				return nil, err
+			}
+		}
 		next, foreign = editLines(old, lines, r.want)
 		return next, nil
 	}}}

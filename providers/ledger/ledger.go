@@ -63,6 +63,9 @@ type File struct {
 	Rules bool   `json:"rules,omitempty"` // step.Change.Rules; Wrote has no content, only its Sum
 	// Notify are the commands that tell of a change of it (step.FileStep).
 	Notify [][]string `json:"notify,omitempty"`
+	// None: it was written too where nothing of the network was wanted at boot
+	// (network = "none"): a director's rules, what loads them, what they need.
+	None bool `json:"none,omitempty"`
 }
 
 // A Node is what is at a path.

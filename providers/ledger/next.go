@@ -32,7 +32,7 @@ func (l Ledger) Next(d inventory.Desired, changes []Change) Ledger {
 	for _, c := range changes {
 		switch {
 		case c.Boot:
-			n.boot(l, c)
+			n.boot(l, c, d.Network == "none")
 		case c.Gone:
 			// What has to stay, and is told of, is still ours.
 			if !c.Holds() || len(c.Notes) == 0 {
@@ -137,7 +137,7 @@ func (n *Ledger) table(c Change) {
 }
 
 // boot records the files of a boot step. l is the ledger before.
-func (n *Ledger) boot(l Ledger, c Change) {
+func (n *Ledger) boot(l Ledger, c Change, none bool) {
 	var notify [][]string
 	for _, o := range c.Do {
 		if o.Kind == step.Notify {
@@ -154,10 +154,10 @@ func (n *Ledger) boot(l Ledger, c Change) {
 				before = u.File
 			}
 		}
-		f := File{Path: o.Path, Step: c.Step, Orig: nodeOf(before), Rules: c.Rules, Notify: notify}
+		f := File{Path: o.Path, Step: c.Step, Orig: nodeOf(before), Rules: c.Rules, Notify: notify, None: none}
 		i := slices.IndexFunc(n.Files, func(f File) bool { return f.Path == o.Path })
 		if i >= 0 {
-			f.Orig, f.Rules = nodeOf(l.orig(n.Files[i], before)), f.Rules || n.Files[i].Rules
+			f.Orig, f.Rules, f.None = nodeOf(l.orig(n.Files[i], before)), f.Rules || n.Files[i].Rules, none || n.Files[i].None
 		}
 		if o.Kind == step.Write {
 			f.Wrote = nodeOf(o.File)

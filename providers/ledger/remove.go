@@ -24,7 +24,7 @@ import (
 // may be reached by, last.
 //
 // The plan is for d. Where its network is "none", nothing is done about the next
-// boot. A VIP that d's services still have is left where it is: somebody else
+// boot but of what was written under that too. A VIP that d's services still have is left where it is: somebody else
 // puts it there now, and would not notice that it went.
 func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[string]bool) {
 	gone := map[string]bool{}
@@ -61,13 +61,12 @@ func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[strin
 	}
 	p.Live = slices.Concat(handed, first, p.Live, last)
 
-	if d.Network == "none" && !d.Bare {
-		return p, gone
-	}
+	none := d.Network == "none" && !d.Bare
 	var boot, folders []step.Step
 	var goes []string // paths
 	for _, f := range slices.Backward(l.Files) {
 		switch {
+		case none && !f.None:
 		case f.Wrote.folder():
 			if used := func(s step.Step) bool { return within(f.Path, pathOf(s.ID())) }; !slices.ContainsFunc(p.Boot, used) {
 				folders = append(folders, folder{f.Path, f.Wrote.file(), &goes})
@@ -101,7 +100,7 @@ func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[strin
 		}
 		for _, was := range l.Files {
 			if (was.Step == f.ID() || was.Path == f.Path) && was.Wrote != nil && linux.Silences(was.Wrote.Data) {
-				p.Boot[i] = silence{f, was, l}
+				p.Boot[i] = silence{f, was, l, none}
 			}
 		}
 	}
@@ -115,11 +114,13 @@ type silence struct {
 	*step.FileStep
 	was File
 	l   Ledger
+	// stay: what lvsfleet has of the network for the next boot stays.
+	stay bool
 }
 
-// Check looks who is left at the next boot, but for what is lvsfleet's.
+// Check looks who is left at the next boot, but for what of lvsfleet's goes.
 func (s silence) Check(ctx context.Context, h host.Host) (step.Change, error) {
-	who, err := linux.QuietAtBoot(ctx, Bare{Host: h, Ledger: s.l})
+	who, err := linux.QuietAtBoot(ctx, Bare{Host: h, Ledger: s.l, Asis: s.stay})
 	if err != nil {
 		return step.Change{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist/ifcfg"
+	"github.com/lvsfleet/lvsfleet/providers/linux/systemd"
 )
 
 // Gather finds out what the machine is like. It only reads.
@@ -21,6 +22,11 @@ func Gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desi
 		g.etc[e.Name] = e.Mode
 	}
 	g.boot(&f, d)
+	running, err := systemd.Runs(ctx, h)
+	if err != nil {
+		return Facts{}, err
+	}
+	f.Running = running
 	f.Network, f.Evidence, f.NetworkOff = g.network()
 	if g.err != nil {
 		return Facts{}, g.err
@@ -58,7 +64,7 @@ func Gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desi
 
 // machine is what dialects are told.
 func (f Facts) machine() persist.Machine {
-	m := persist.Machine{Release: f.Release, Systemd: f.Systemd}
+	m := persist.Machine{Release: f.Release, Systemd: f.Systemd, Running: f.Running}
 	for _, l := range f.Links {
 		m.Links = append(m.Links, persist.Link{Name: l.Name, MAC: l.MAC})
 	}

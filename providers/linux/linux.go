@@ -22,7 +22,8 @@ import (
 // Facts are what the machine is like, as far as a plan depends on it.
 type Facts struct {
 	Release string // `uname -r`
-	Systemd bool
+	Systemd bool   // by its files: what is read at boot
+	Running bool   // systemd is what runs now (systemd.Runs)
 
 	// Network is who configures the network at boot: "ifcfg", or one that
 	// lvsfleet refuses by name; Evidence is what shows it.
@@ -84,7 +85,7 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 	}
 	p.live()
 	if d.Network == "none" {
-		p.note("network is \"none\": only live settings are made, nothing is written for the next boot")
+		p.none()
 		return p.plan, nil
 	}
 	if err := p.boot(); err != nil {
@@ -222,6 +223,22 @@ func leads(list []inventory.Interface, gw netip.Addr) string {
 		}
 	}
 	return ""
+}
+
+// none adds what is written for the next boot though nothing of the network is:
+// the modules and settings of a director, whose rules are loaded there as well
+// where systemd runs.
+func (p *planner) none() {
+	if p.d.Director == nil || !p.f.Running {
+		p.note("network is \"none\": only live settings are made, nothing is written for the next boot")
+		return
+	}
+	p.note("network is \"none\": of a director's boot, modules, forwarding and rules are written; no address and no route is")
+	director := *p
+	director.d.VIPs, director.d.Tunnels = nil, nil // silence without the addresses, or the other way round, is worth nothing
+	director.bootSettings()
+	director.bootModules()
+	p.plan = director.plan
 }
 
 func (p *planner) tunnelled() bool {

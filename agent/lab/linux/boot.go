@@ -22,7 +22,7 @@ type booter struct {
 // would print goes to /var/log/boot.log.
 func (s *system) boot(m *sim.Machine) {
 	s.console.Reset()
-	s.atStop, s.started = nil, false
+	s.units, s.started = nil, false
 	b := &booter{s, m, kernelOf(m, s.era)}
 	if s.era.systemd() {
 		b.systemd()
@@ -139,13 +139,14 @@ func (b *booter) systemd() {
 		}
 	}
 	apply(b.k, settings(b.m.FS), func(string) bool { return true })
+	b.earlyUnits()
 	if b.networkEnabled() {
 		b.network()
 	} else {
 		b.k.setUp(b.k.Link("lo")) // systemd brings it up itself
 	}
 	if b.unitEnabled("ipvsadm.service") {
-		b.startUnit()
+		b.startUnit(b.m, "ipvsadm.service")
 	} else if slices.ContainsFunc(b.startLinks(), func(s string) bool { return strings.HasSuffix(s, "ipvsadm") }) {
 		b.startIPVS()
 	}

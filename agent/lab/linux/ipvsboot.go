@@ -2,6 +2,8 @@ package linux
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
@@ -50,45 +52,6 @@ func unitFiles(f *sim.FS, unit string) []string {
 		files = append(files, found[name])
 	}
 	return files
-}
-
-// unitCommands gives the values of a list setting of [Service]: each
-// assignment adds one, an empty one starts afresh.
-func unitCommands(f *sim.FS, unit, name string) []string {
-	var list []string
-	for _, file := range unitFiles(f, unit) {
-		section := ""
-		for line := range strings.Lines(text(f, file)) {
-			line = strings.TrimSpace(line)
-			if strings.HasPrefix(line, "[") {
-				section = line
-				continue
-			}
-			key, value, ok := strings.Cut(line, "=")
-			if !ok || section != "[Service]" || strings.TrimSpace(key) != name {
-				continue
-			}
-			if value = strings.TrimSpace(value); value == "" {
-				list = nil
-			} else {
-				list = append(list, value)
-			}
-		}
-	}
-	return list
-}
-
-// startUnit starts ipvsadm.service. A unit whose start fails is not active,
-// and not stopped at shutdown.
-func (b *booter) startUnit() {
-	for _, cmd := range unitCommands(b.m.FS, "ipvsadm.service", "ExecStart") {
-		if !b.service(b.m, cmd) {
-			b.log("ipvsadm.service: failed: %s", cmd)
-			return
-		}
-	}
-	b.started = true
-	b.atStop = unitCommands(b.m.FS, "ipvsadm.service", "ExecStop")
 }
 
 // service runs one command line of the unit, of the forms that it has.
@@ -175,10 +138,10 @@ func (b *booter) restore(file string) {
 // it last looked; Red Hat's older script saves where it is told to
 // (/etc/sysconfig/ipvsadm-config).
 func (s *system) halt(m *sim.Machine) {
-	for _, cmd := range s.atStop {
-		s.service(m, cmd)
+	for _, name := range slices.Sorted(maps.Keys(s.units)) {
+		s.stopUnit(m, name)
 	}
-	if !s.started || s.atStop != nil || s.debianTree(m.FS) || s.era.systemd() {
+	if !s.started || s.debianTree(m.FS) || s.era.systemd() {
 		return
 	}
 	b := &booter{s, m, kernelOf(m, s.era)}

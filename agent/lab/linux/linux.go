@@ -60,12 +60,13 @@ func New(spec sim.Spec) *sim.Machine {
 	m.Commands = unix.Commands()
 	for name, c := range map[string]sim.Command{
 		"ip": ip(e), "sysctl": sysctl(e), "modprobe": modprobe(e), "lsmod": lsmod, "chkconfig": chkconfig,
-		"systemctl": s.systemctl,
+		"systemctl": s.systemctl, "journalctl": s.journalctl,
 	} {
 		m.Commands[name] = c
 	}
 	if e < el7 {
 		delete(m.Commands, "systemctl")
+		delete(m.Commands, "journalctl")
 	}
 	loads := func(m *sim.Machine, module string) bool { return kernelOf(m, e).load(module) == nil }
 	for name, c := range ipvsadm.Commands(e.ipvsadm(), loads) {
@@ -82,10 +83,9 @@ func New(spec sim.Spec) *sim.Machine {
 type system struct {
 	spec sim.Spec
 	era  era
-	// atStop is what shutdown runs for services that were started in this
-	// boot, as systemd has read their units.
-	atStop []string
-	// started says that ipvsadm.service, or its init script, was started.
+	// units are those that systemd has read in this boot, by name.
+	units map[string]*unit
+	// started says that the init script of ipvsadm was started.
 	started bool
 	// partial: the base is a part of /etc that says nothing of start scripts.
 	// The network is taken to be enabled.

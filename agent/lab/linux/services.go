@@ -7,15 +7,14 @@ import (
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 )
 
-// systemctl is systemctl(1), for reading (is-enabled, cat) and daemon-reload.
+// systemctl is systemctl(1), for reading (is-enabled, cat), daemon-reload and
+// what manage knows.
 // Units keep what systemd last read of them: a drop-in counts at shutdown only
 // after daemon-reload.
 func (s *system) systemctl(m *sim.Machine, c *sim.Call) int {
 	args := c.Argv[1:]
 	if len(args) == 1 && args[0] == "daemon-reload" {
-		if s.atStop != nil {
-			s.atStop = append([]string{}, unitCommands(m.FS, "ipvsadm.service", "ExecStop")...)
-		}
+		s.reload(m.FS)
 		return 0
 	}
 	if len(args) != 2 {
@@ -57,7 +56,7 @@ func (s *system) systemctl(m *sim.Machine, c *sim.Call) int {
 		c.Printf("disabled\n")
 		return 1
 	}
-	return c.Refuse()
+	return s.manage(m, c, args[0], unit)
 }
 
 // chkconfig is chkconfig(8) --list NAME.
