@@ -16,6 +16,11 @@ import (
 
 // Gather finds out what the machine is like. It only reads.
 func Gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desired) (Facts, error) {
+	return GatherWith(ctx, h, id, d, Dialects())
+}
+
+// GatherWith is Gather where there are the dialects of table.
+func GatherWith(ctx context.Context, h host.Host, id host.Identity, d inventory.Desired, table []Entry) (Facts, error) {
 	g := &gatherer{ctx: ctx, h: h, etc: map[string]fs.FileMode{}}
 	f := Facts{Release: id.Release}
 	for _, e := range g.dir("/etc") {
@@ -52,12 +57,17 @@ func Gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desi
 		}
 		f.Tunnels = parseTunnels(string(res.Stdout))
 	}
-	if !f.NetworkOff && f.Network == "ifcfg" || d.Network == "none" {
+	f.Table = table
+	if d.Network == "none" { // labels that initscripts know
 		files, err := ifcfg.Dialect{}.Read(ctx, h, f.machine())
 		if err != nil {
 			return Facts{}, err
 		}
-		f.Files = append(f.Files, files)
+		f.Sources = append(f.Sources, Source{Entry: Entry{Dialect: ifcfg.Dialect{}}, Files: files})
+		return f, nil
+	}
+	if err := f.dialects(ctx, h, d, table); err != nil {
+		return Facts{}, err
 	}
 	return f, nil
 }

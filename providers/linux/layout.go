@@ -12,8 +12,8 @@ import (
 // readLabels marks the labels that are taken, in files and live.
 func (p *planner) readLabels() {
 	p.labels, p.fileLabels = persist.Labels{}, persist.Labels{}
-	for _, f := range p.f.Files {
-		for _, label := range f.Labels() {
+	for _, s := range p.f.Sources {
+		for _, label := range s.Files.Labels() {
 			p.labels.Take(label)
 			p.fileLabels.Take(label)
 		}
@@ -30,8 +30,9 @@ func (p *planner) layout() error {
 	// The first VIP in a tunnel has the device's own label, unless a file has
 	// that for another address.
 	base := true
-	if p.tunnelled() {
-		there, err := p.native().Prepare(tunnelDevice, p.out())
+	native := p.native()
+	if p.tunnelled() && native != nil {
+		there, err := native.Prepare(tunnelDevice, p.out())
 		if err != nil {
 			return err
 		}
@@ -42,7 +43,7 @@ func (p *planner) layout() error {
 		if v.Method == inventory.TUN {
 			at.dev = tunnelDevice
 		}
-		if v.Addr.Is6() {
+		if v.Addr.Is6() && native != nil {
 			p.vips = append(p.vips, at)
 			continue
 		}
@@ -50,7 +51,7 @@ func (p *planner) layout() error {
 		if err != nil {
 			return err
 		}
-		if !found {
+		if !found && v.Addr.Is4() {
 			p.fromLive(&at)
 			if at.dev == tunnelDevice && base {
 				base, at.label = false, tunnelDevice
@@ -88,13 +89,20 @@ func (p *planner) layout() error {
 
 // inFiles looks for the VIP in the files that are there.
 func (p *planner) inFiles(at *placement) (bool, error) {
-	for _, f := range p.f.Files {
-		for _, a := range f.Addresses() {
+	native := p.native()
+	for _, s := range p.f.Sources {
+		for _, a := range s.Files.Addresses() {
 			switch {
 			case a.Addr != at.addr:
 			case a.Dev == at.dev:
 				at.label = a.Label
+				if at.real && s.Files != native {
+					return true, p.keptAt(at, a.File, a.Bits, a.Lost)
+				}
 				return true, nil
+			case persist.Quiet(a.Dev) && at.real && at.dev == "lo" && native == nil:
+				at.dev, at.label = a.Dev, a.Label
+				return true, p.keptAt(at, a.File, a.Bits, a.Lost)
 			case persist.Quiet(a.Dev):
 				p.note(fmt.Sprintf("%s has the virtual address %s as well and is left so", a.File, at.addr))
 			case at.real:

@@ -15,7 +15,6 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
-	"github.com/lvsfleet/lvsfleet/providers/linux/persist/ifcfg"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -42,9 +41,12 @@ type Facts struct {
 	// /etc/sysconfig/modules/*.modules are run.
 	ModulesD bool
 
-	// Files are those of the dialects that were read, in the order of the
-	// table of dialects.
-	Files []persist.Files
+	// Owners are who brings each interface up at boot that the plan is about.
+	Owners map[string]Owner
+	// Sources are the dialects that were read, in the order of Table.
+	Sources []Source
+	// Table are the dialects that there are.
+	Table []Entry
 
 	Addrs   []Addr // of both families, in the kernel's order
 	Links   []Link
@@ -112,23 +114,6 @@ func (p *planner) out() *persist.Out      { return &persist.Out{Plan: &p.plan} }
 func (p *planner) addLive(s ...step.Step) { p.plan.Live = append(p.plan.Live, s...) }
 func (p *planner) addBoot(s ...step.Step) { p.plan.Boot = append(p.plan.Boot, s...) }
 
-// backend refuses who else configures the network.
-func (p *planner) backend() error {
-	const none = `network = "none" in the host's block makes live settings only`
-	switch {
-	case p.d.Network != "" && p.d.Network != "ifcfg":
-		return step.Refuse(`write network = "ifcfg" or "none", or leave it out`,
-			"lvsfleet does not write the network settings of a Linux host as %q", p.d.Network)
-	case p.f.NetworkOff:
-		return step.Refuse("where the host has it, enable it (chkconfig network on); elsewhere, "+none,
-			"initscripts' network service is not enabled: nothing would read the ifcfg files (%s)", p.f.Evidence)
-	case p.f.Network != "ifcfg":
-		return step.Refuse(none, "the network of this host is configured by %s (%s), which lvsfleet does not write",
-			p.f.Network, p.f.Evidence)
-	}
-	return nil
-}
-
 // unsupported refuses what there are no facts for.
 func (p *planner) unsupported() error {
 	for _, v := range p.d.VIPs {
@@ -185,44 +170,7 @@ func (p *planner) live() {
 func (p *planner) boot() error {
 	p.bootSettings()
 	p.bootModules()
-	return p.native().Plan(p.want(), p.out())
-}
-
-// native are the files in which VIPs of real servers and tunnels stand.
-func (p *planner) native() persist.Native {
-	for _, f := range p.f.Files {
-		if n, ok := f.(persist.Native); ok {
-			return n
-		}
-	}
-	return &ifcfg.Files{}
-}
-
-// want is what must hold at the next boot.
-func (p *planner) want() persist.Want {
-	w := persist.Want{Interfaces: p.d.Interfaces, Tunnels: p.tunnels, Native: true, Labels: p.labels}
-	for _, gw := range p.d.Gateways {
-		w.Gateways = append(w.Gateways, persist.Gateway{Addr: gw, Dev: leads(p.d.Interfaces, gw)})
-	}
-	for _, v := range p.vips {
-		w.Real = append(w.Real, v.vip())
-	}
-	for _, v := range p.dvips {
-		w.Director = append(w.Director, v.vip())
-	}
-	return w
-}
-
-// leads is the interface whose own net has the gateway; "" none has.
-func leads(list []inventory.Interface, gw netip.Addr) string {
-	for _, i := range list {
-		for _, a := range i.Addresses {
-			if a.Masked().Contains(gw) {
-				return i.Device
-			}
-		}
-	}
-	return ""
+	return p.bootNetwork()
 }
 
 // none adds what is written for the next boot though nothing of the network is:

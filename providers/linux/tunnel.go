@@ -57,8 +57,11 @@ func (p *planner) nameTunnels() error {
 	for _, l := range p.f.Links {
 		taken[l.Name] = true
 	}
-	for _, dev := range p.native().Devices() {
-		taken[dev] = true
+	native := p.native()
+	if native != nil {
+		for _, dev := range native.Devices() {
+			taken[dev] = true
+		}
 	}
 	for _, t := range p.d.Tunnels {
 		taken[t.Interface] = true
@@ -76,7 +79,9 @@ func (p *planner) nameTunnels() error {
 				}
 			}
 		default:
-			want.Interface = p.native().Tunnel(want.Local, want.Remote)
+			if native != nil {
+				want.Interface = native.Tunnel(want.Local, want.Remote)
+			}
 			for n := 0; want.Interface == ""; n++ {
 				if dev := "lvs" + strconv.Itoa(n); !taken[dev] {
 					want.Interface = dev

@@ -19,6 +19,7 @@ type placement struct {
 	dev   string // lo, tunl0, or the director's device
 	label string // "lo:0"; the device itself where it needs no own
 	real  bool   // on a real server: nobody may be answered
+	kept  string // the file that brings it up by itself; "" none
 }
 
 func (v placement) prefix() netip.Prefix { return netip.PrefixFrom(v.addr, v.addr.BitLen()) }
