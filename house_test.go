@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -157,6 +158,71 @@ func TestNoFileIsLeftOutByItsName(t *testing.T) {
 				t.Errorf("%s is built on %s alone", path, system)
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What a step means its change says (step.Effect). An ID is a name: nobody but
+// the reader of what builds before effects have recorded looks into one.
+func TestNobodyReadsAnID(t *testing.T) {
+	const reader = "providers/step/earlier.go"
+	kinds := []string{
+		"address:", "lo0:", "vip:", "gif", "tunnel:", "link:", "route:", "route6:", "route:default", "route6:default",
+		"sysctl:", "module:", "systemd:", "file:", "folder:",
+	}
+	looks := func(name string) bool {
+		for _, p := range []string{"Cut", "Has", "Trim", "Split", "Fields", "Contains", "Index", "LastIndex", "Match", "Find", "Parse"} {
+			if strings.HasPrefix(name, p) {
+				return true
+			}
+		}
+		return false
+	}
+	// names are what gives an ID: x.ID(), and the fields that hold one.
+	names := func(path string, e ast.Expr) bool {
+		switch e := e.(type) {
+		case *ast.CallExpr:
+			s, ok := e.Fun.(*ast.SelectorExpr)
+			return ok && s.Sel.Name == "ID" && len(e.Args) == 0
+		case *ast.SelectorExpr:
+			return e.Sel.Name == "Step" || e.Sel.Name == "ID" && layer(module+"/"+filepath.ToSlash(path)) <= 3 // above, runs have IDs too
+		case *ast.Ident:
+			return e.Name == "stepID"
+		}
+		return false
+	}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
+			path == filepath.FromSlash(reader) || strings.HasPrefix(path, filepath.FromSlash("agent/lab/")) {
+			return err
+		}
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				s, ok := n.Fun.(*ast.SelectorExpr)
+				if ok {
+					if from, isIdent := s.X.(*ast.Ident); isIdent && from.Name == "slices" {
+						return true // compares whole IDs
+					}
+				}
+				if ok && looks(s.Sel.Name) && slices.ContainsFunc(n.Args, func(e ast.Expr) bool { return names(path, e) }) {
+					t.Errorf("%s looks into the ID of a step", fset.Position(n.Pos()))
+				}
+			case *ast.BasicLit:
+				if text, err := strconv.Unquote(n.Value); err == nil && slices.Contains(kinds, text) && layer(module+"/"+filepath.ToSlash(path)) > 2 {
+					t.Errorf("%s names a kind of step: %s", fset.Position(n.Pos()), n.Value)
+				}
+			}
+			return true
+		})
 		return nil
 	})
 	if err != nil {

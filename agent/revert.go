@@ -122,7 +122,7 @@ func (e *Engine) planBack(ctx context.Context, h host.Host, tx Transaction) (ste
 		if err != nil {
 			return step.Plan{}, err
 		}
-		rules = "file:" + name
+		rules = director.RulesStep(name)
 	}
 	var book *ledgerBack
 	hold, both := places(back.Hold), places(slices.Concat(back.Hold, back.Keep))
@@ -161,7 +161,7 @@ func (e *Engine) planBack(ctx context.Context, h host.Host, tx Transaction) (ste
 					book = &ledgerBack{ledger.Path(store.Root), r.Undo[0].File}
 				}
 			case r.Step == rules && back.Part != Machine, r.Step != rules && machine, rules == "" && own:
-				boot = append(boot, made(r))
+				boot = append(boot, filed(r))
 			}
 		}
 	}
@@ -183,6 +183,13 @@ func ofTable(r journal.Record) bool {
 }
 
 func made(r journal.Record) step.Made {
+	m := filed(r)
+	m.Change.Effects = step.RecordedEffects(r.Effects, r.Step, r.Was, r.Want)
+	return m
+}
+
+// filed is made of what is put in place for the next boot.
+func filed(r journal.Record) step.Made {
 	return step.Made{Step: r.Step, Change: step.Change{Do: r.Do, Undo: r.Undo, Was: r.Was, Want: r.Want}}
 }
 

@@ -57,6 +57,9 @@ type Record struct {
 	// Was and Want are those of the change.
 	Was  string `json:"was,omitempty"`
 	Want string `json:"want,omitempty"`
+	// Effects are the change's, of a live step; builds before effects wrote
+	// none.
+	Effects []step.Effect `json:"effects,omitempty"`
 	// Staged is, for each of Do, the temporary file that waits to be renamed
 	// to its path; "" where there is none.
 	Staged []string `json:"staged,omitempty"`

@@ -301,7 +301,7 @@ func (j *Journal) Stage(ctx context.Context, files []Record) error {
 
 // Live records a step that is about to be done.
 func (j *Journal) Live(ctx context.Context, name string, c step.Change) error {
-	return j.add(ctx, Entry{Kind: Live, Step: &Record{Step: name, Do: c.Do, Undo: c.Undo, Was: c.Was, Want: c.Want}})
+	return j.add(ctx, Entry{Kind: Live, Step: &Record{Step: name, Do: c.Do, Undo: c.Undo, Was: c.Was, Want: c.Want, Effects: c.Effects}})
 }
 
 // MarkReady records that every live step is in force.

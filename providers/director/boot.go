@@ -3,6 +3,7 @@ package director
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -96,6 +97,7 @@ func (u unsaved) Check(ctx context.Context, h host.Host) (step.Change, error) {
 	c.Do = append(c.Do, step.Op{Kind: step.Run, Argv: reload, If: []step.Cond{there}})
 	c.Undo = append(c.Undo, step.Op{Kind: step.Run, Argv: reload, If: []step.Cond{there.Negate()}})
 	c.Want = "the drop-in " + live
+	c.Effects = []step.Effect{step.Gain(step.Support, netip.Addr{})}
 	return c, nil
 }
 

@@ -23,7 +23,13 @@ type rules struct {
 }
 
 // ID is that of the file.
-func (r rules) ID() string { return "file:" + r.path }
+func (r rules) ID() string { return RulesStep(r.path) }
+
+// RulesStep is the ID of the step of the rules file at path.
+func RulesStep(path string) string { return "file:" + path }
+
+// File is the path.
+func (r rules) File() string { return r.path }
 
 // Check compares the file. It is taken apart once: it may be long.
 func (r rules) Check(ctx context.Context, h host.Host) (step.Change, error) {

@@ -94,6 +94,9 @@ type dropped struct {
 // ID is that of the file.
 func (d dropped) ID() string { return rules{path: d.path}.ID() }
 
+// File is the path.
+func (d dropped) File() string { return d.path }
+
 // Check compares the file.
 func (d dropped) Check(ctx context.Context, h host.Host) (step.Change, error) {
 	file := step.FileStep{Path: d.path, Mode: 0o600, Rules: true, Edits: []step.Edit{func(old []byte) ([]byte, error) {

@@ -120,8 +120,9 @@ func single(a netip.Addr) Addr { return Addr{Prefix: netip.PrefixFrom(a, a.BitLe
 // address puts an address on an interface. One that is there with another
 // mask or far end is given the right one: ifconfig replaces those of an
 // address that it is told to add again. It is added only where it is missing
-// or wrong, since adding again deletes it for a moment (13).
-func address(id, dev string, want Addr) step.Step {
+// or wrong, since adding again deletes it for a moment (13). effects are those
+// of an address that comes.
+func address(id, dev string, want Addr, effects ...step.Effect) step.Step {
 	return ifStep(id, dev, func(l Link, there bool) (step.Change, error) {
 		addr := want.Prefix.Addr()
 		old, held := l.Addr(addr)
@@ -140,13 +141,17 @@ func address(id, dev string, want Addr) step.Step {
 			c.Was = old.shown()
 			c.Undo = []step.Op{is.op(old.args(dev)...)}
 		}
+		for _, e := range effects {
+			c.Effects = append(c.Effects, step.Toward(c.Was, c.Want, e.Kind, e.Addr))
+		}
 		return c, nil
 	})
 }
 
 // tunnelSteps make one gif: one ifconfig each, since one call that creates,
-// sets ends and adds an address takes "inet" for a value.
-func tunnelSteps(t *tunnel) []step.Step {
+// sets ends and adds an address takes "inet" for a value. vips are the host's,
+// which an inside address may be.
+func tunnelSteps(t *tunnel, vips map[netip.Addr]bool) []step.Step {
 	dev := t.live
 	right := shows{}.line(dev, tunnelLine(t.ends))
 	steps := []step.Step{
@@ -165,6 +170,8 @@ func tunnelSteps(t *tunnel) []step.Step {
 				Want: "interface " + dev,
 				Do:   []step.Op{shows{}.noLine(dev, "^"+dev+": ").op("ifconfig", dev, "create")},
 				Undo: []step.Op{bare.op("ifconfig", dev, "destroy")},
+
+				Effects: []step.Effect{step.Gain(step.Tunnel, t.remote)},
 			}, nil
 		}),
 		ifStep(dev+":tunnel", dev, func(l Link, there bool) (step.Change, error) {
@@ -183,13 +190,18 @@ func tunnelSteps(t *tunnel) []step.Step {
 				c.Was = "tunnel " + old.String()
 				c.Undo = []step.Op{right.op(old.args(dev)...)}
 			}
+			c.Effects = []step.Effect{step.Toward(c.Was, c.Want, step.Tunnel, t.remote)}
 			return c, nil
 		}),
 	}
 	for _, in := range t.insides {
 		a := single(in.here)
 		a.Peer = in.far
-		steps = append(steps, address(dev+":"+in.here.String(), dev, a))
+		effects := []step.Effect{step.Gain(step.Tunnel, t.remote)}
+		if vips[in.here] {
+			effects = append(effects, step.Gain(step.VIP, in.here))
+		}
+		steps = append(steps, address(dev+":"+in.here.String(), dev, a, effects...))
 	}
 	if t.six {
 		steps = append(steps, ifStep(dev+":ipv6", dev, func(l Link, there bool) (step.Change, error) {
@@ -203,6 +215,8 @@ func tunnelSteps(t *tunnel) []step.Step {
 				Was:  "IPv6 off", Want: "IPv6 on",
 				Do:   []step.Op{shows{}.line(dev, off).op("ifconfig", dev, "inet6", "-ifdisabled")},
 				Undo: []step.Op{on.op("ifconfig", dev, "inet6", "ifdisabled")},
+
+				Effects: []step.Effect{step.Gain(step.Tunnel, t.remote)},
 			}, nil
 		}))
 	}
@@ -217,6 +231,8 @@ func tunnelSteps(t *tunnel) []step.Step {
 			Was:  "down", Want: "up",
 			Do:   []step.Op{shows{}.noLine(dev, flag).op("ifconfig", dev, "up")},
 			Undo: []step.Op{up.op("ifconfig", dev, "down")},
+
+			Effects: []step.Effect{step.Gain(step.Tunnel, t.remote)},
 		}, nil
 	}))
 }

@@ -78,21 +78,26 @@ func (p *planner) live() []step.Step {
 	for _, w := range []struct {
 		want *bool
 		key  string
-	}{{p.d.IPForward4, forwarding4}, {p.d.IPForward6, forwarding6}} {
+		v6   bool
+	}{{p.d.IPForward4, forwarding4, false}, {p.d.IPForward6, forwarding6, true}} {
 		if w.want != nil {
-			steps = append(steps, step.Sysctl{Key: w.key, Value: boolean(*w.want), Set: setSysctl})
+			steps = append(steps, step.Sysctl{
+				Key: w.key, Value: boolean(*w.want), Set: setSysctl, Kind: step.Forwarding, Addr: step.Unspecified(w.v6),
+			})
 		}
 	}
 	for _, gw := range p.d.Gateways {
 		steps = append(steps, defaultRoute{gw: gw, multiple: p.f.Sysctls[multipath] == "1"})
 	}
+	vips := map[netip.Addr]bool{}
 	for _, v := range p.d.VIPs {
+		vips[v.Addr] = true
 		if !carries(p.tunnels, v.Addr, liveVIPs(p.f.Links)) {
-			steps = append(steps, address("lo0:"+v.Addr.String(), "lo0", single(v.Addr)))
+			steps = append(steps, address("lo0:"+v.Addr.String(), "lo0", single(v.Addr), step.Gain(step.VIP, v.Addr)))
 		}
 	}
 	for _, t := range p.tunnels {
-		steps = append(steps, tunnelSteps(t)...)
+		steps = append(steps, tunnelSteps(t, vips)...)
 	}
 	return steps
 }

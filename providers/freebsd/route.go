@@ -122,6 +122,12 @@ func (r defaultRoute) change(held bool, old []string) step.Change {
 		c.Do = append(c.Do, add("change"))
 	}
 	c.Undo = r.undo(held, old)
+	var gone []netip.Addr
+	for _, b := range before {
+		a, _ := netip.ParseAddr(b) // one that netstat cut short is not known
+		gone = append(gone, a)
+	}
+	c.Effects = step.Rerouted(gone, r.gw)
 	return c
 }
 

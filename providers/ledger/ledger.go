@@ -52,6 +52,8 @@ type Record struct {
 	Want string    `json:"want,omitempty"`
 	Do   []step.Op `json:"do"`
 	Undo []step.Op `json:"undo"`
+	// Effects are the change's; builds before effects wrote none.
+	Effects []step.Effect `json:"effects,omitempty"`
 }
 
 // A File is a file, a link or a folder that lvsfleet has written or removed.

@@ -71,7 +71,7 @@ func (n *Ledger) live(c Change) {
 		return // nothing is taken back, or it is in the table
 	}
 	i := slices.IndexFunc(n.Live, func(s Step) bool { return s.ID == c.Step })
-	rec := Record{Was: c.Was, Want: c.Want, Do: c.Do, Undo: c.Undo}
+	rec := Record{Was: c.Was, Want: c.Want, Do: c.Do, Undo: c.Undo, Effects: c.Effects}
 	if i < 0 {
 		n.Live = append(n.Live, Step{ID: c.Step, Records: []Record{rec}})
 		return

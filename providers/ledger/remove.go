@@ -38,14 +38,14 @@ func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[strin
 			continue
 		}
 		gone[s.ID] = true
-		if foreign(d, s.ID) {
+		if vip, ok := s.foreign(d); ok {
 			handed = append(handed, step.Func{Name: s.ID, Probe: func(context.Context, host.Host) (step.Change, error) { return step.Change{}, nil }})
-			p.Notes = append(p.Notes, pathOf(s.ID)+" is left to whoever puts it there now")
+			p.Notes = append(p.Notes, vip.String()+" is left to whoever puts it there now")
 			continue
 		}
 		to := &made
 		switch {
-		case forwards(s.ID):
+		case s.affects(step.Forwarding):
 			to = &forwarding
 		case s.waits():
 			to = &waiting
@@ -68,7 +68,7 @@ func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[strin
 		switch {
 		case none && !f.None:
 		case f.Wrote.folder():
-			if used := func(s step.Step) bool { return within(f.Path, pathOf(s.ID())) }; !slices.ContainsFunc(p.Boot, used) {
+			if used := func(s step.Step) bool { return within(f.Path, step.PathOf(s)) }; !slices.ContainsFunc(p.Boot, used) {
 				folders = append(folders, folder{f.Path, f.Wrote.file(), &goes})
 				goes = append(goes, f.Path)
 			}
@@ -143,7 +143,7 @@ func (l Ledger) Yield(addrs []netip.Addr) (step.Plan, map[string]bool) {
 	gone := map[string]bool{}
 	for _, s := range l.Live {
 		for _, a := range addrs {
-			if s.ID == "address:"+a.String() {
+			if s.is(step.VIP, a) {
 				made, gone[s.ID] = append(made, s.made()...), true
 			}
 		}
@@ -155,28 +155,42 @@ func (l Ledger) Yield(addrs []netip.Addr) (step.Plan, map[string]bool) {
 func (s Step) made() []step.Made {
 	var list []step.Made
 	for _, r := range s.Records {
-		list = append(list, step.Made{Step: s.ID, Change: step.Change{Was: r.Was, Want: r.Want, Do: r.Do, Undo: r.Undo}})
+		list = append(list, step.Made{Step: s.ID, Change: step.Change{Was: r.Was, Want: r.Want, Do: r.Do, Undo: r.Undo, Effects: r.effects(s.ID)}})
 	}
 	return list
 }
 
-// foreign says whether a live step is the VIP of a service of d, which is a
-// director's.
-func foreign(d inventory.Desired, id string) bool {
-	return d.Director != nil && slices.ContainsFunc(d.Director.Services, func(s inventory.DirectedService) bool {
-		return s.Addr.IsValid() && id == "address:"+s.Addr.String()
+// effects are those of the record of the step id.
+func (r Record) effects(id string) []step.Effect {
+	return step.RecordedEffects(r.Effects, id, r.Was, r.Want)
+}
+
+// affects says whether the step has an effect of the kind.
+func (s Step) affects(k step.EffectKind) bool {
+	return slices.ContainsFunc(s.Records, func(r Record) bool {
+		return slices.ContainsFunc(r.effects(s.ID), func(e step.Effect) bool { return e.Kind == k })
 	})
 }
 
-// pathOf is the path in the name of a boot step.
-func pathOf(id string) string {
-	_, p, _ := strings.Cut(id, ":")
-	return p
+// is says whether the step has an effect of the kind on the address.
+func (s Step) is(k step.EffectKind, a netip.Addr) bool {
+	return slices.ContainsFunc(s.Records, func(r Record) bool {
+		return slices.ContainsFunc(r.effects(s.ID), func(e step.Effect) bool { return e.Kind == k && e.Addr == a })
+	})
 }
 
-// forwards says whether a live step switches forwarding.
-func forwards(id string) bool {
-	return strings.HasSuffix(id, ".ip_forward") || strings.HasSuffix(id, ".forwarding")
+// foreign says whether the step is the VIP of a service of d, which is a
+// director's, and which.
+func (s Step) foreign(d inventory.Desired) (netip.Addr, bool) {
+	if d.Director == nil {
+		return netip.Addr{}, false
+	}
+	for _, v := range d.Director.Services {
+		if v.Addr.IsValid() && s.is(step.VIP, v.Addr) {
+			return v.Addr, true
+		}
+	}
+	return netip.Addr{}, false
 }
 
 // waits says whether something else must be gone before the step can be taken

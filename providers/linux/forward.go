@@ -26,7 +26,7 @@ func forwarding(family string, on bool) step.Step {
 		value = "1"
 	}
 	probe := func(ctx context.Context, h host.Host) (step.Change, error) {
-		c, err := step.Sysctl{Key: key, Value: value}.Check(ctx, h)
+		c, err := step.Sysctl{Key: key, Value: value, Kind: step.Forwarding, Addr: step.Unspecified(family == "ipv6")}.Check(ctx, h)
 		if err != nil || c.Holds() {
 			return c, err
 		}

@@ -139,7 +139,7 @@ func (p *planner) live() {
 		}
 	}
 	if p.tunnelled() {
-		p.addLive(linkUp(tunnelDevice))
+		p.addLive(linkUp(tunnelDevice, netip.Addr{}))
 	}
 	for _, s := range p.settings() {
 		if s.live != nil {

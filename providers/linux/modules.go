@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -45,6 +46,8 @@ func module(name, release string) step.Step {
 			Diff: step.LiveDiff("module "+name, "", "loaded"),
 			Want: "loaded",
 			Do:   []step.Op{{Kind: step.Run, Argv: []string{"modprobe", name}}},
+
+			Effects: []step.Effect{step.Gain(step.Support, netip.Addr{})},
 		}, nil
 	}}
 }

@@ -3,6 +3,7 @@ package linux
 import (
 	"context"
 	"fmt"
+	"net/netip"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/step"
@@ -58,8 +59,8 @@ func ip(v6 bool, args ...string) []string {
 // linkUp is the live step that brings a tunnel device up. Taken down again it
 // is only when nothing is left on it; the device itself stays. The one that
 // comes with a module loads it: a run that took the device down may itself be
-// taken back after a boot, when it is gone.
-func linkUp(dev string) step.Step {
+// taken back after a boot, when it is gone. far is the tunnel's far end.
+func linkUp(dev string, far netip.Addr) step.Step {
 	return step.Func{Name: "link:" + dev, Probe: func(ctx context.Context, h host.Host) (step.Change, error) {
 		links, err := readLinks(ctx, h)
 		if err != nil {
@@ -88,6 +89,7 @@ func linkUp(dev string) step.Step {
 			Undo: []step.Op{{Kind: step.Run, Argv: ip(false, "link", "set", dev, "down"), If: []step.Cond{
 				up, {Argv: addrShow4, Match: `^[0-9]+: ` + step.Quote(dev) + `[[:space:]]+inet `, Not: true, Guard: true},
 			}}},
+			Effects: []step.Effect{step.Gain(step.Tunnel, far)},
 		}, nil
 	}}
 }

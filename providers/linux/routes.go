@@ -102,6 +102,14 @@ func defaultRoute(gw netip.Addr) step.Step {
 			Was:  strings.Join(lines, "\n"), Want: strings.Join(after, "\n"),
 			Do: []step.Op{do},
 		}
+		var gone []netip.Addr // the routes that are replaced
+		for _, r := range top {
+			if len(r.Via) == 0 {
+				gone = append(gone, netip.Addr{})
+			}
+			gone = append(gone, r.Via...)
+		}
+		c.Effects = step.Rerouted(gone, gw)
 		if len(top) == 0 {
 			c.Undo = []step.Op{{Kind: step.Run, If: []step.Cond{new}, Argv: ip(v6, append([]string{"route", "del", "default"}, spec...)...)}}
 			return c, nil

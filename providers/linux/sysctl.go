@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
@@ -131,7 +132,7 @@ func (p *planner) bootSettings() {
 // tunnels: whoever lifted it before would let two machines answer.
 func silence(key, value string) step.Step {
 	return step.Func{Name: "sysctl:" + key, Probe: func(ctx context.Context, h host.Host) (step.Change, error) {
-		c, err := step.Sysctl{Key: key, Value: value}.Check(ctx, h)
+		c, err := step.Sysctl{Key: key, Value: value, Kind: step.ARPSuppression}.Check(ctx, h)
 		for i := range c.Undo {
 			c.Undo[i].If = append(c.Undo[i].If, step.Cond{Argv: addrShow4, Match: strayAddress, Not: true, Guard: true})
 		}
@@ -165,7 +166,8 @@ func newDeviceSysctl(key, value, fallback string) step.Step {
 		c = step.Change{
 			Diff: step.LiveDiff("sysctl "+key, "", value),
 			Was:  was, Want: value,
-			Do: []step.Op{{Kind: step.Run, Argv: sysctlSet(key, value), If: []step.Cond{so.Negate()}}},
+			Do:      []step.Op{{Kind: step.Run, Argv: sysctlSet(key, value), If: []step.Cond{so.Negate()}}},
+			Effects: []step.Effect{step.Alter(step.Support, netip.Addr{})},
 		}
 		if was != value {
 			c.Undo = []step.Op{{Kind: step.Run, Argv: sysctlSet(key, was), If: []step.Cond{so}}}

@@ -120,6 +120,8 @@ func liveTunnel(t inventory.PlainEnd, all []inventory.PlainEnd) []step.Step {
 			Want: want,
 			Do:   []step.Op{{Kind: step.Run, Argv: ip(false, append([]string{"tunnel", "add", dev}, ends...)...), If: []step.Cond{there.Negate()}}},
 			Undo: []step.Op{{Kind: step.Run, Argv: ip(false, "tunnel", "del", dev), If: []step.Cond{there}}},
+
+			Effects: []step.Effect{step.Gain(step.Tunnel, t.Remote)},
 		}, nil
 	}
 	address := func(ctx context.Context, h host.Host) (step.Change, error) {
@@ -149,11 +151,13 @@ func liveTunnel(t inventory.PlainEnd, all []inventory.PlainEnd) []step.Step {
 			Want: strings.Join(peer, " "),
 			Do:   []step.Op{{Kind: step.Run, Argv: ip(false, append([]string{"addr", "add"}, peer...)...), If: []step.Cond{there.Negate()}}},
 			Undo: []step.Op{{Kind: step.Run, Argv: ip(false, append([]string{"addr", "del"}, peer...)...), If: []step.Cond{there}}},
+
+			Effects: []step.Effect{step.Gain(step.Tunnel, t.Remote)},
 		}, nil
 	}
 	return []step.Step{
 		step.Func{Name: "tunnel:" + dev, Probe: device},
-		linkUp(dev),
+		linkUp(dev, t.Remote),
 		step.Func{Name: "tunnel:" + dev + ":" + t.Inside.String(), Probe: address},
 	}
 }

@@ -117,6 +117,7 @@ func (v placement) onRealServer(ours map[netip.Addr]bool) step.Step {
 				before = append(before, v.place())
 			}
 			c.Was, c.Want = strings.Join(before, "\n"), v.place()
+			c.Effects = []step.Effect{step.Toward(c.Was, c.Want, step.VIP, v.addr)}
 		}
 		return c, nil
 	}}
@@ -203,6 +204,8 @@ func (v placement) onDirector() step.Step {
 			Do:    []step.Op{add, {Kind: step.Announce, Neighbour: &step.Neighbour{Dev: v.dev, Addr: v.addr}}},
 			Undo:  []step.Op{v.del()},
 			Notes: notes,
+
+			Effects: []step.Effect{step.Gain(step.VIP, v.addr)},
 		}, nil
 	}}
 }

@@ -87,7 +87,7 @@ func (s *loopbackVIP) Check(ctx context.Context, h host.Host) (step.Change, erro
 		if err := silent(at); err != nil {
 			return step.Change{}, err
 		}
-		return mend(at), nil
+		return mend(at, step.VIP, s.vip), nil
 	}
 	if i := slices.IndexFunc(list, func(i Interface) bool { return i.Name == s.name && !i.IPv6 }); i >= 0 {
 		return step.Change{}, step.Refuse("run lvsfleet again", "%s has come to carry %s meanwhile", s.name, list[i].address())
@@ -105,12 +105,13 @@ func (s *loopbackVIP) Check(ctx context.Context, h host.Host) (step.Change, erro
 			Kind: step.Run, Argv: []string{"ifconfig", s.name, "unplumb"},
 			If: []step.Cond{shows(s.name, "inet ("+step.Quote(s.vip.String())+"|0\\.0\\.0\\.0) netmask ")},
 		}},
+		Effects: []step.Effect{step.Gain(step.VIP, s.vip)},
 	}, nil
 }
 
 // mend is the change that brings an interface up with the host mask; the zero
-// Change where it is so.
-func mend(at Interface) step.Change {
+// Change where it is so. It alters what the kind and the address say.
+func mend(at Interface, k step.EffectKind, addr netip.Addr) step.Change {
 	if at.full() {
 		return step.Change{}
 	}
@@ -128,6 +129,8 @@ func mend(at Interface) step.Change {
 		Was:  at.Name + ": " + at.address(), Want: want.Name + ": " + want.address(),
 		Do:   []step.Op{do},
 		Undo: []step.Op{undo},
+
+		Effects: []step.Effect{step.Alter(k, addr)},
 	}
 }
 
@@ -181,11 +184,11 @@ func (s *tunnel) Check(ctx context.Context, h host.Host) (step.Change, error) {
 		case !at.Addr.IsValid():
 			return s.address(at), nil
 		case slices.Contains(s.mine, at.Addr):
-			return mend(at), nil
+			return s.mend(at), nil
 		case s.stale:
 			return s.address(at), nil
 		case !at.Up:
-			return raise(at), nil
+			return s.raise(at), nil
 		}
 		return step.Change{}, nil
 	}
@@ -206,6 +209,32 @@ func tunnelWith(list []Interface, local, remote netip.Addr) (Interface, bool) {
 		}
 	}
 	return Interface{}, false
+}
+
+// effects are those of a tunnel that gets the address now, "" of none before:
+// beside its own those of the VIP that it carries.
+func (s *tunnel) effects(act step.Act, was, now netip.Addr) []step.Effect {
+	list := []step.Effect{{Kind: step.Tunnel, Act: act, Addr: s.remote}}
+	ours := slices.Contains(s.mine, now)
+	switch {
+	case was == now && ours:
+		return append(list, step.Alter(step.VIP, now))
+	case was.IsValid() && was != now && s.stale:
+		list = append(list, step.Lose(step.VIP, was))
+	}
+	if ours {
+		list = append(list, step.Gain(step.VIP, now))
+	}
+	return list
+}
+
+// mend is mend of the tunnel, which carries a VIP of this host.
+func (s *tunnel) mend(at Interface) step.Change {
+	c := mend(at, step.Tunnel, s.remote)
+	if !c.Holds() {
+		c.Effects = s.effects(step.Alters, at.Addr, at.Addr)
+	}
+	return c
 }
 
 func (s *tunnel) setEnds(name string, src, dst netip.Addr) step.Op {
@@ -233,6 +262,7 @@ func (s *tunnel) create() step.Change {
 				shows(s.name, "inet ("+step.Quote(s.carry.String())+"|"+unset+") "),
 			},
 		}},
+		Effects: s.effects(step.Gains, netip.Addr{}, s.carry),
 	}
 }
 
@@ -251,11 +281,13 @@ func (s *tunnel) address(at Interface) step.Change {
 		Was:  at.Name + ": " + at.address(), Want: want.Name + ": " + want.address(),
 		Do:   []step.Op{giveAddress(at.Name, s.carry, s.peer)},
 		Undo: []step.Op{undo},
+
+		Effects: s.effects(step.Alters, at.Addr, s.carry),
 	}
 }
 
 // raise brings a tunnel up that somebody else addressed.
-func raise(at Interface) step.Change {
+func (s *tunnel) raise(at Interface) step.Change {
 	want := at
 	want.Up = true
 	return step.Change{
@@ -269,6 +301,7 @@ func raise(at Interface) step.Change {
 				shows(at.Name, "inet "+step.Quote(at.Addr.String())+" "),
 			},
 		}},
+		Effects: []step.Effect{step.Gain(step.Tunnel, s.remote)},
 	}
 }
 
@@ -283,13 +316,14 @@ func (s *tunnel) turn(at Interface) step.Change {
 		Undo: []step.Op{back},
 	}
 	if !at.full() {
-		m := mend(at)
+		m := mend(at, step.Tunnel, s.remote)
 		c.Do, c.Undo = append(c.Do, m.Do...), append(m.Undo, c.Undo...)
 		want.Mask, want.Up = hostMask, true
 	}
 	c.Diff = step.LiveDiff(at.Name, at.ends()+"\n"+at.address(), want.ends()+"\n"+want.address())
 	c.Was = at.Name + ": " + at.ends() + ", " + at.address()
 	c.Want = want.Name + ": " + want.ends() + ", " + want.address()
+	c.Effects = s.effects(step.Alters, at.Addr, at.Addr)
 	return c
 }
 
@@ -333,5 +367,6 @@ func (s *defaultRoute) Check(ctx context.Context, h host.Host) (step.Change, err
 	c.Do = append(c.Do, drop...)
 	c.Diff = step.LiveDiff("default route", before, "default via "+s.gateway.String())
 	c.Was, c.Want = before, "default via "+s.gateway.String()+"\n"
+	c.Effects = step.Rerouted(now, s.gateway)
 	return c, nil
 }

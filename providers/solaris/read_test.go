@@ -270,7 +270,7 @@ func TestConditionsAreOldEgrep(t *testing.T) {
 	for _, c := range []step.Cond{
 		showsAddress("lo0:1", addr("10.0.0.1"), netip.Addr{}), shows("x", "y"),
 		{Match: (&tunnel{local: addr("10.0.0.1"), remote: addr("10.0.0.2"), carry: addr("10.0.0.3")}).create().Undo[0].If[0].Match},
-		{Match: raise(Interface{Name: "ip.tun0", Addr: addr("10.0.0.1")}).Undo[0].If[0].Match},
+		{Match: (&tunnel{}).raise(Interface{Name: "ip.tun0", Addr: addr("10.0.0.1")}).Undo[0].If[0].Match},
 	} {
 		if unknown.MatchString(c.Match) {
 			t.Errorf("%q", c.Match)

@@ -60,8 +60,20 @@ type Keeper interface {
 	Past(paths ...string) (Past, bool)
 }
 
+// PathOf is the path of what a boot step writes or removes; "" where it does
+// not say (it has a method File that does).
+func PathOf(s Step) string {
+	if f, ok := s.(interface{ File() string }); ok {
+		return f.File()
+	}
+	return ""
+}
+
 // ID is "file:" and the path.
 func (s *FileStep) ID() string { return "file:" + s.Path }
+
+// File is the path.
+func (s *FileStep) File() string { return s.Path }
 
 // Check composes the edits on what is there.
 func (s *FileStep) Check(ctx context.Context, h host.Host) (Change, error) {
@@ -245,6 +257,9 @@ type LinkStep struct {
 
 // ID is "link:" and the path.
 func (s *LinkStep) ID() string { return "link:" + s.Path }
+
+// File is the path.
+func (s *LinkStep) File() string { return s.Path }
 
 // Check compares the link's target to the letter.
 func (s *LinkStep) Check(ctx context.Context, h host.Host) (Change, error) {

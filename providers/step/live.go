@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
@@ -47,6 +48,9 @@ type Sysctl struct {
 	// Set gives the argv that sets key to value. nil: `sysctl -w key=value`,
 	// Linux' own (procps); BSD's takes no -w.
 	Set func(key, value string) []string
+	// Kind and Addr are those of its effect (Switched); "": it is Support.
+	Kind EffectKind
+	Addr netip.Addr
 }
 
 // ID is "sysctl:" and the key.
@@ -70,13 +74,21 @@ func (s Sysctl) Check(ctx context.Context, h host.Host) (Change, error) {
 	c := Change{
 		Diff: LiveDiff("sysctl "+s.Key, now, s.Value),
 		Was:  now, Want: s.Value,
-		Do:   []Op{{Kind: Run, Argv: set(s.Key, s.Value)}},
-		Undo: []Op{{Kind: Run, Argv: set(s.Key, now), If: []Cond{SysctlIs(s.Key, s.Value)}}},
+		Effects: []Effect{s.effect(now)},
+		Do:      []Op{{Kind: Run, Argv: set(s.Key, s.Value)}},
+		Undo:    []Op{{Kind: Run, Argv: set(s.Key, now), If: []Cond{SysctlIs(s.Key, s.Value)}}},
 	}
 	if now != "" {
 		c.Do[0].If = []Cond{SysctlIs(s.Key, now)}
 	}
 	return c, nil
+}
+
+func (s Sysctl) effect(now string) Effect {
+	if s.Kind == "" {
+		return Alter(Support, s.Addr)
+	}
+	return Switched(now, s.Value, s.Kind, s.Addr)
 }
 
 // SysctlIs is the condition that the kernel setting has the value, which is

@@ -31,6 +31,7 @@ func Reversals(made []Made) []Step {
 			c := &list[i].change
 			c.Do, c.Undo = chain(c.Do, back.Do), chain(back.Undo, c.Undo)
 			c.Want = back.Want
+			c.Effects = both(c.Effects, back.Effects)
 			continue
 		}
 		list = append(list, &reversal{id: m.Step, change: back, before: list[:len(list):len(list)]})
@@ -121,7 +122,7 @@ func (r *reversal) Check(ctx context.Context, h host.Host) (Change, error) {
 	if c.Diff, err = r.diff(ctx, h, n); err != nil {
 		return Change{}, err
 	}
-	c.Was, c.Want = r.change.Was, r.change.Want
+	c.Was, c.Want, c.Effects = r.change.Was, r.change.Want, r.change.Effects
 	// Of the table just what is left, and back from what is there now.
 	table := TableChange(n.have, n.edits)
 	c.Do = append(notIPVS(r.change.Do), table.Do...)

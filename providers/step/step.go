@@ -35,6 +35,9 @@ type Change struct {
 	// still to come will have the setting by itself.
 	Was  string `json:"was,omitempty"`
 	Want string `json:"want,omitempty"`
+	// Effects are what Do disturbs or provides for clients. A change with
+	// operations on runtime state has one at least.
+	Effects []Effect `json:"effects,omitempty"`
 	// Before are the services of the IPVS table that it concerns, as they were.
 	Before []ipvs.Service `json:"before,omitempty"`
 	// Rules: the file is one of IPVS rules, which is compared as a table and
@@ -52,7 +55,7 @@ func (c Change) Holds() bool { return len(c.Do) == 0 }
 // what is to be done. It may be done, undone and written as shell like any
 // other; package step's Reversal checks it.
 func (c Change) Mirror() Change {
-	return Change{Do: c.Undo, Undo: c.Do, Was: c.Want, Want: c.Was}
+	return Change{Do: c.Undo, Undo: c.Do, Was: c.Want, Want: c.Was, Effects: mirrored(c.Effects)}
 }
 
 // A Plan is what one host must be.

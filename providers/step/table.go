@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
+	"net/netip"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
@@ -57,8 +58,9 @@ func TableChange(have []ipvs.Service, edits []ipvs.Edit) Change {
 	return Change{
 		Diff: b.String(),
 		Was:  short(len(before), wasSum), Want: short(len(after), wantSum),
-		Before: was,
-		Do:     []Op{{Kind: IPVS, Edits: edits}},
-		Undo:   []Op{{Kind: IPVS, Edits: ipvs.Inverse(have, edits)}},
+		Before:  was,
+		Effects: []Effect{Alter(IPVSTable, netip.Addr{})},
+		Do:      []Op{{Kind: IPVS, Edits: edits}},
+		Undo:    []Op{{Kind: IPVS, Edits: ipvs.Inverse(have, edits)}},
 	}
 }

@@ -104,6 +104,8 @@ func PlanProof(ctx context.Context, h host.Host, checks []Check) (*Proof, error)
 	p.Steps = append(p.Steps, Step{Name: "ipvs:proof", Change: step.Change{
 		Do:   []step.Op{{Kind: step.IPVS, Edits: edits}},
 		Undo: []step.Op{{Kind: step.IPVS, Edits: ipvs.Inverse(have, edits)}},
+
+		Effects: []step.Effect{step.Alter(step.IPVSTable, netip.Addr{})},
 	}})
 	return p, nil
 }

@@ -26,7 +26,8 @@ type Shown struct {
 }
 
 // Show checks every step on h, of which none is done, and writes down what it
-// found. A boot step that runs anything is an error of the test.
+// found. A boot step that runs anything is an error of the test, and so is a
+// change of runtime state that says no effect.
 func Show(t testing.TB, h host.Host, p step.Plan) Shown {
 	t.Helper()
 	var s Shown
@@ -69,7 +70,15 @@ func Show(t testing.TB, h host.Host, p step.Plan) Shown {
 	}
 	s.Live = part("live", p.Live)
 	s.Boot = part("boot", p.Boot)
+	for _, c := range s.Live {
+		if len(c.Effects) == 0 {
+			t.Errorf("a change of runtime state says no effect: %v", c.Do)
+		}
+	}
 	for _, c := range s.Boot {
+		if len(c.Effects) > 0 {
+			t.Errorf("a change of the next boot alone has effects: %v", c.Effects)
+		}
 		for _, o := range c.Do {
 			if o.Kind == step.Run {
 				t.Errorf("a boot step runs %v", o.Argv)

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/agent"
-	"github.com/lvsfleet/lvsfleet/providers/director"
+	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
 // A key tells the drifts of one host apart.
@@ -44,7 +44,7 @@ func classOf(i agent.Item) Class {
 	switch {
 	case i.Layer == agent.Boot:
 		return ClassBoot
-	case i.Step == director.TableStep:
+	case i.Change.Affects(step.IPVSTable):
 		return ClassIPVS
 	}
 	return ClassLive

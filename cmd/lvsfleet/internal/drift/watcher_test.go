@@ -117,7 +117,11 @@ func (s *session) Watch(context.Context, *inventory.Desired, bool) (agent.Sighti
 func (s *session) Close() error { return nil }
 
 func item(layer agent.Layer, name, diff string) agent.Item {
-	return agent.Item{Step: name, Layer: layer, Change: step.Change{Diff: diff, Do: []step.Op{{Kind: step.Run, Argv: []string{"true"}}}}}
+	c := step.Change{Diff: diff, Do: []step.Op{{Kind: step.Run, Argv: []string{"true"}}}}
+	if layer == agent.Live {
+		c.Effects = step.RecordedEffects(nil, name, "", "x")
+	}
+	return agent.Item{Step: name, Layer: layer, Change: c}
 }
 
 func testSite(names ...string) *inventory.Site {

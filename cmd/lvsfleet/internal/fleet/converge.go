@@ -11,8 +11,8 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
-	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
 // A Status is how a run ended for one host.
@@ -273,7 +273,7 @@ func (r *run) readTables(ctx context.Context) error {
 // editsTable says whether the director's own table is to change.
 func (m *member) editsTable() bool {
 	return slices.ContainsFunc(m.report.Items, func(i agent.Item) bool {
-		return i.Step == director.TableStep && i.Layer == agent.Live && !i.Change.Holds()
+		return i.Change.Affects(step.IPVSTable) && !i.Change.Holds()
 	})
 }
 

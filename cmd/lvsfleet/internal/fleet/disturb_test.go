@@ -40,7 +40,7 @@ func TestWhatDisturbsAnEntry(t *testing.T) {
 		}
 		d := disturbanceOf(agent.Report{Items: []agent.Item{{
 			Step: tt.step, Layer: layer,
-			Change: step.Change{Diff: "x", Do: []step.Op{{Kind: step.Run, Argv: []string{"x"}}}},
+			Change: step.Change{Diff: "x", Do: []step.Op{{Kind: step.Run, Argv: []string{"x"}}}, Effects: effectsOf(tt.step)},
 		}}})
 		if none := disturbanceOf(agent.Report{Items: []agent.Item{{Step: tt.step, Layer: layer}}}); none.any() {
 			t.Errorf("%s %s disturbs although it holds", layer, tt.step)

@@ -88,7 +88,7 @@ func (s *session) report(d inventory.Desired) agent.Report {
 	for _, p := range s.parts(d) {
 		var c step.Change
 		if !s.w.done[p] {
-			c = step.Change{Diff: "+" + p, Do: []step.Op{{Kind: step.Run, Argv: []string{"make", p}}}}
+			c = step.Change{Diff: "+" + p, Do: []step.Op{{Kind: step.Run, Argv: []string{"make", p}}}, Effects: []step.Effect{{Kind: step.Support, Act: step.Gains}}}
 		}
 		r.Items = append(r.Items, agent.Item{Step: p, Layer: agent.Live, Change: c})
 	}

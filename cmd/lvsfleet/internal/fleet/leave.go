@@ -12,6 +12,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
 // A going are the services of a director's live table that are lvsfleet's and
@@ -30,7 +31,7 @@ func goingOf(r agent.Report, d inventory.Desired) going {
 	}
 	g := going{}
 	for _, i := range r.Items {
-		if i.Step != director.TableStep || i.Layer != agent.Live {
+		if !i.Change.Affects(step.IPVSTable) {
 			continue
 		}
 		for _, o := range i.Change.Do {
@@ -90,21 +91,21 @@ func (r *run) yield(ctx context.Context) {
 	if r.back != "" || r.stopped(ctx) != nil {
 		return
 	}
-	taken := map[string]netip.Addr{} // by step
+	taken := map[netip.Addr]bool{}
 	for _, m := range r.members {
 		if !m.director() || m.err != nil {
 			continue
 		}
 		for _, v := range m.want.Director.VIPs {
-			if id := "address:" + v.Addr.String(); m.has(id, false) {
-				taken[id] = v.Addr
+			if m.has(v.Addr, false) {
+				taken[v.Addr] = true
 			}
 		}
 	}
 	yields := map[string][]netip.Addr{}
 	for _, m := range r.members {
-		for id, a := range taken {
-			if m.director() && m.has(id, true) {
+		for a := range taken {
+			if m.director() && m.has(a, true) {
 				yields[m.host.Name] = append(yields[m.host.Name], a)
 			}
 		}
@@ -113,10 +114,11 @@ func (r *run) yield(ctx context.Context) {
 	r.stage(ctx, inventory.Withdraw, func(m *member) bool { return len(yields[m.host.Name]) > 0 }, nil)
 }
 
-// has says whether a live step of the name is to be done, or taken back.
-func (m *member) has(id string, gone bool) bool {
+// has says whether a live step of the VIP is to be done, or taken back.
+func (m *member) has(vip netip.Addr, gone bool) bool {
 	return slices.ContainsFunc(m.report.Items, func(i agent.Item) bool {
-		return i.Step == id && i.Layer == agent.Live && i.Gone == gone && !i.Change.Holds()
+		return i.Layer == agent.Live && i.Gone == gone && !i.Change.Holds() &&
+			slices.ContainsFunc(i.Change.Effects, func(e step.Effect) bool { return e.Kind == step.VIP && e.Addr == vip })
 	})
 }
 

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
@@ -246,19 +246,26 @@ func (r *run) lastToLeave(pending []*member) {
 // handBack has directors give up, of what the run had them admit, the VIPs that
 // others are about to take again: two must never answer for one.
 func (r *run) handBack(ctx context.Context) {
-	moves := func(m *member, i agent.Item, comes bool) bool {
-		return m.director() && m.err == nil && i.Layer == agent.Live && strings.HasPrefix(i.Step, "address:") &&
-			!i.Change.Holds() && (i.Change.Want != "") == comes
-	}
-	taken := map[string]bool{} // by step
-	for _, m := range r.members {
+	moving := func(m *member, act step.Act) []netip.Addr {
+		var list []netip.Addr
 		for _, i := range m.report.Items {
-			taken[i.Step] = taken[i.Step] || moves(m, i, true)
+			for _, e := range i.Change.Effects {
+				if m.director() && m.err == nil && i.Layer == agent.Live && !i.Change.Holds() && e.Kind == step.VIP && e.Act == act {
+					list = append(list, e.Addr)
+				}
+			}
+		}
+		return list
+	}
+	taken := map[netip.Addr]bool{}
+	for _, m := range r.members {
+		for _, a := range moving(m, step.Gains) {
+			taken[a] = true
 		}
 	}
 	r.handed = map[string]bool{}
 	for _, m := range r.members {
-		r.handed[m.host.Name] = slices.ContainsFunc(m.report.Items, func(i agent.Item) bool { return taken[i.Step] && moves(m, i, false) })
+		r.handed[m.host.Name] = slices.ContainsFunc(moving(m, step.Loses), func(a netip.Addr) bool { return taken[a] })
 	}
 	r.handing = true
 	r.stage(ctx, inventory.Retire, func(m *member) bool { return r.handed[m.host.Name] }, nil)

@@ -237,12 +237,15 @@ func (c *citizen) todo(tx agent.Transaction) []ipvs.Edit {
 	return c.edits(tx.Desired)
 }
 
+// effectsOf are those of a step that is made, by its ID.
+func effectsOf(id string) []step.Effect { return step.RecordedEffects(nil, id, "", "x") }
+
 func (c *citizen) report(tx agent.Transaction) agent.Report {
 	r := agent.Report{Identity: host.Identity{OS: string(tx.Desired.OS)}}
 	if c.w.tables[c.host] != nil {
 		item := agent.Item{Step: director.TableStep, Layer: agent.Live}
 		if edits := c.todo(tx); len(edits) > 0 {
-			item.Change = step.Change{Diff: "x", Do: []step.Op{{Kind: step.IPVS, Edits: edits}}}
+			item.Change = step.Change{Diff: "x", Do: []step.Op{{Kind: step.IPVS, Edits: edits}}, Effects: effectsOf(director.TableStep)}
 		}
 		r.Items = append(r.Items, item)
 		return r
@@ -250,7 +253,7 @@ func (c *citizen) report(tx agent.Transaction) agent.Report {
 	for _, s := range c.w.steps[c.host] {
 		item := agent.Item{Step: s, Layer: agent.Live}
 		if wanted := tx.Reverts == nil; (c.w.state[c.host] == "after") != wanted {
-			item.Change = step.Change{Diff: "x", Do: []step.Op{{Kind: step.Run, Argv: []string{"x"}}}}
+			item.Change = step.Change{Diff: "x", Do: []step.Op{{Kind: step.Run, Argv: []string{"x"}}}, Effects: effectsOf(s)}
 		}
 		r.Items = append(r.Items, item)
 	}

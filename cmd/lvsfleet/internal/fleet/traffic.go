@@ -7,12 +7,12 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
 // An entry is one real server in the live table of a director, in a service
@@ -76,27 +76,24 @@ type disturbance struct {
 	route4, route6 bool
 }
 
-// disturbanceOf reads it off the steps of a report that do not hold. Their
-// names are the providers': "address:A" (Linux), "lo0:A" and "gif0:A"
-// (FreeBSD) and "vip:A" (Solaris) are addresses; "tunnel:...", "link:tunl0"
-// and "gif0:..." are tunnels.
+// disturbanceOf reads it off the effects of a report.
 func disturbanceOf(r agent.Report) disturbance {
 	d := disturbance{vips: map[netip.Addr]bool{}}
 	for _, i := range r.Items {
 		if i.Layer != agent.Live || i.Change.Holds() {
 			continue
 		}
-		kind, what, _ := strings.Cut(i.Step, ":")
-		if a, err := netip.ParseAddr(what); err == nil {
-			d.vips[a] = true
-		}
-		switch {
-		case kind == "tunnel", kind == "link", strings.HasPrefix(kind, "gif"):
-			d.tunnel = true
-		case kind == "route" && what == "default":
-			d.route4 = true
-		case kind == "route" && what == "default6", kind == "route6" && what == "default":
-			d.route6 = true
+		for _, e := range i.Change.Effects {
+			switch e.Kind {
+			case step.VIP:
+				d.vips[e.Addr] = true
+			case step.Tunnel:
+				d.tunnel = true
+			case step.DefaultRoute:
+				d.route4 = d.route4 || !e.Addr.Is6()
+				d.route6 = d.route6 || e.Addr.Is6()
+			case step.Forwarding, step.ARPSuppression, step.IPVSTable, step.Support:
+			}
 		}
 	}
 	return d
