@@ -91,23 +91,25 @@ func (c *checker) hostWords(h *Host) {
 	}
 }
 
-// network wants the one form of the host's system.
+// network wants a form of the host's system.
 func (c *checker) network(h *Host) {
 	if h.Network == "" || h.Network == "none" {
 		return
 	}
 	at := h.Src.Attr("network")
-	switch h.Network {
-	case "networkmanager", "networkd", "ifupdown", "netplan", "ipadm":
+	if h.Network == "ipadm" {
 		c.report(CodeReserved, at, "lvsfleet does not write the files of %s yet. With network = \"none\" it makes host %q right until its next boot, and writes nothing for its network.", h.Network, h.Name)
 		return
 	}
-	forms := map[OS]string{Linux: "ifcfg", Solaris: "hostname-files", FreeBSD: "rc.conf"}
-	if form, ok := forms[h.OS]; ok {
-		c.word("On "+string(h.OS)+" network", h.Network, at, form, "none")
+	forms := map[OS][]string{
+		Linux:   {"ifcfg", "networkd", "netplan", "networkmanager", "ifupdown"},
+		Solaris: {"hostname-files"}, FreeBSD: {"rc.conf"},
+	}
+	if list, ok := forms[h.OS]; ok {
+		c.word("On "+string(h.OS)+" network", h.Network, at, append(list, "none")...)
 		return
 	}
-	c.word("network", h.Network, at, "ifcfg", "hostname-files", "rc.conf", "none")
+	c.word("network", h.Network, at, slices.Concat(forms[Linux], forms[Solaris], forms[FreeBSD], []string{"none"})...)
 }
 
 func (c *checker) hostAddress(h *Host) {

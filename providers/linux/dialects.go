@@ -134,7 +134,7 @@ func owner(dev, pin string, table []Entry, found []persist.Detection) (Owner, er
 	}
 	if pin != "" && pin != "none" {
 		for _, c := range claims {
-			if c.Dialect == pin {
+			if pinned(c.Dialect, pin) {
 				return c.Owner, nil
 			}
 		}
@@ -160,12 +160,18 @@ func owner(dev, pin string, table []Entry, found []persist.Detection) (Owner, er
 		"%s is claimed by %s: it cannot be told who brings it up at boot", dev, strings.Join(said, " and "))
 }
 
+// pinned says whether the dialect is the one that an inventory means: three
+// programs of Debian's family are one name.
+func pinned(dialect, pin string) bool {
+	return dialect == pin || pin == "ifupdown" && (dialect == "ifupdown2" || dialect == "ifupdown-ng")
+}
+
 // backend refuses who configures the network in a way that lvsfleet does not
 // write, as far as the plan is about that.
 func (p *planner) backend() error {
 	const none = `network = "none" in the host's block makes live settings only`
-	if pin := p.d.Network; pin != "" && !slices.ContainsFunc(p.f.Table, func(e Entry) bool { return e.Name() == pin }) {
-		return step.Refuse(`write network = "ifcfg" or "none", or leave it out`,
+	if pin := p.d.Network; pin != "" && !slices.ContainsFunc(p.f.Table, func(e Entry) bool { return pinned(e.Name(), pin) }) {
+		return step.Refuse(`write network = "none", or leave it out`,
 			"lvsfleet does not write the network settings of a Linux host as %q", pin)
 	}
 	owners := []Owner{{p.f.Network, p.f.Evidence}}
@@ -227,8 +233,8 @@ func (p *planner) ownerOf(dev string) Owner {
 
 // native are the files in which VIPs of real servers and tunnels stand; nil
 // where lvsfleet's own unit has them.
-func (p *planner) native() persist.Native {
-	for _, s := range p.f.Sources {
+func (f Facts) native() persist.Native {
+	for _, s := range f.Sources {
 		if n, ok := s.Files.(persist.Native); ok {
 			return n
 		}
@@ -239,7 +245,7 @@ func (p *planner) native() persist.Native {
 // bootNetwork has each dialect write what is its own. Where no files have the
 // virtual addresses of real servers, lvsfleet's unit has them.
 func (p *planner) bootNetwork() error {
-	native := p.native()
+	native := p.f.native()
 	if native == nil {
 		if err := p.unit(); err != nil {
 			return err

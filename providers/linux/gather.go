@@ -69,6 +69,11 @@ func GatherWith(ctx context.Context, h host.Host, id host.Identity, d inventory.
 	if err := f.dialects(ctx, h, d, table); err != nil {
 		return Facts{}, err
 	}
+	if f.native() == nil {
+		if f.Unfit, err = g.unfit(d, f.Links); err != nil {
+			return Facts{}, err
+		}
+	}
 	return f, nil
 }
 

@@ -30,7 +30,7 @@ func (p *planner) layout() error {
 	// The first VIP in a tunnel has the device's own label, unless a file has
 	// that for another address.
 	base := true
-	native := p.native()
+	native := p.f.native()
 	if p.tunnelled() && native != nil {
 		there, err := native.Prepare(tunnelDevice, p.out())
 		if err != nil {
@@ -89,7 +89,7 @@ func (p *planner) layout() error {
 
 // inFiles looks for the VIP in the files that are there.
 func (p *planner) inFiles(at *placement) (bool, error) {
-	native := p.native()
+	native := p.f.native()
 	for _, s := range p.f.Sources {
 		for _, a := range s.Files.Addresses() {
 			switch {

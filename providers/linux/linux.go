@@ -47,6 +47,7 @@ type Facts struct {
 	Sources []Source
 	// Table are the dialects that there are.
 	Table []Entry
+	Unfit Unfit // looked at where our own unit is to bring addresses up
 
 	Addrs   []Addr // of both families, in the kernel's order
 	Links   []Link
@@ -76,6 +77,9 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 		}
 	}
 	if err := p.unsupported(); err != nil {
+		return step.Plan{}, err
+	}
+	if err := p.fits(); err != nil {
 		return step.Plan{}, err
 	}
 	p.readLabels()

@@ -3,11 +3,16 @@ package linux
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist/ifcfg"
+	"github.com/lvsfleet/lvsfleet/providers/linux/systemd"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -49,8 +54,32 @@ func KeepSilence(wrote []byte) step.Edit {
 }
 
 // QuietAtBoot finds a file that puts an IPv4 address other than the loopback's
-// own on loopback or a tunnel at boot; "" there is none.
-func QuietAtBoot(ctx context.Context, h host.Reader) (string, error) { return ifcfg.Quiet(ctx, h) }
+// own on loopback or a tunnel at boot, whichever dialect it is of; "" there is
+// none.
+func QuietAtBoot(ctx context.Context, h host.Host) (string, error) {
+	if at, err := ifcfg.Quiet(ctx, h); at != "" || err != nil {
+		return at, err
+	}
+	for _, e := range Dialects() {
+		files, err := e.Read(ctx, h, persist.Machine{})
+		if err != nil {
+			return "", fmt.Errorf("read the files of %s: %w", e.Name(), err)
+		}
+		for _, a := range files.Addresses() {
+			if persist.Quiet(a.Dev) && a.Addr.Is4() && !a.Addr.IsLoopback() {
+				return a.File, nil
+			}
+		}
+	}
+	f, err := h.ReadFile(ctx, systemd.Path(Unit))
+	switch {
+	case err == nil && strings.Contains(string(f.Data), "address replace "):
+		return systemd.Path(Unit), nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("read %s: %w", systemd.Path(Unit), err)
+	}
+	return "", nil
+}
 
 // OwnFiles names the files that give a host its own addresses at boot: those
 // of its interfaces, and what they have in common.

@@ -57,7 +57,7 @@ func (p *planner) nameTunnels() error {
 	for _, l := range p.f.Links {
 		taken[l.Name] = true
 	}
-	native := p.native()
+	native := p.f.native()
 	if native != nil {
 		for _, dev := range native.Devices() {
 			taken[dev] = true

@@ -53,6 +53,8 @@ func booted(address string) *hosttest.Canned {
 	c.Files["/run/systemd/system"] = host.File{Mode: os.ModeDir | 0o755}
 	c.Runs["systemctl is-failed "+Unit] = host.Result{Exit: 1, Stdout: []byte("inactive\n")}
 	c.Runs["systemctl daemon-reload"] = host.Result{}
+	c.Runs["modprobe -n -q ipip"] = host.Result{}
+	c.Runs["sysctl -n net.ipv6.conf.lo.disable_ipv6"] = hosttest.Text("0\n")
 	return c
 }
 
@@ -175,6 +177,29 @@ func TestWhoseInterfaceItIs(t *testing.T) {
 		"an address on lo with the length of a network": {
 			table: []Entry{{Dialect: &paper{name: "netplan", manager: "m", claims: claim("01.yaml", false), addrs: lo("", 24, "lo")}, Real: true}},
 			want:  "puts the virtual address 192.168.0.200 with /24 on lo"},
+		"no IPv6 on the loopback": {
+			d: func(d *inventory.Desired) {
+				d.VIPs = []inventory.VIP{{Addr: addr("2001:db8::200"), Method: inventory.DR, Device: "eth0", OnLAN: true}}
+			},
+			files: func(c *hosttest.Canned) { c.Runs["sysctl -n net.ipv6.conf.lo.disable_ipv6"] = hosttest.Text("1\n") },
+			table: []Entry{nd}, want: "IPv6 is off on the loopback"},
+		"a container without modules": {
+			d:     func(d *inventory.Desired) { d.VIPs = wanted()["real-tun"].VIPs },
+			files: func(c *hosttest.Canned) { c.Runs["modprobe -n -q ipip"] = hosttest.Fail(1, "") },
+			table: []Entry{nd}, want: "the kernel module ipip is not to be had here"},
+		"ostree": {
+			files: func(c *hosttest.Canned) { c.Files["/run/ostree-booted"] = hosttest.Regular("") },
+			table: []Entry{nd}, want: "the system is an ostree deployment"},
+		"/etc on an overlay": {
+			files: func(c *hosttest.Canned) {
+				c.Files["/proc/mounts"] = hosttest.Regular("/dev/vda1 / ext4 ro,relatime 0 0\noverlay /etc overlay rw,lowerdir=/etc 0 0\n")
+			},
+			table: []Entry{nd}, want: "/etc is a file system of its own, of type overlay"},
+		"a read-only root": {
+			files: func(c *hosttest.Canned) {
+				c.Files["/proc/mounts"] = hosttest.Regular("/dev/vda1 / ext4 ro,relatime 0 0\n")
+			},
+			table: []Entry{nd}, want: "/ is mounted read-only"},
 		"an address on the card": {
 			table: []Entry{{Dialect: &paper{name: "netplan", manager: "m", claims: claim("01.yaml", false), addrs: lo("", 32, "eth0")}, Real: true}},
 			want:  "puts the virtual address 192.168.0.200 on eth0, where it answers for the director"},

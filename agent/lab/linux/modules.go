@@ -31,6 +31,18 @@ var vsOnly = []string{"ip_vs"}
 // aliases are names that depmod gives modules (modules.alias).
 var aliases = map[string]string{"netdev-tunl0": "ipip", "rtnl-link-ipip": "ipip"}
 
+// has says whether there is such a module, loaded or not.
+func (k kernel) has(name string) error {
+	name = strings.ReplaceAll(name, "-", "_")
+	if real, ok := aliases[strings.ReplaceAll(name, "_", "-")]; ok {
+		name = real
+	}
+	if m, ok := known[name]; !ok || m.since > k.era {
+		return fmt.Errorf("module %s not found", name)
+	}
+	return nil
+}
+
 // load loads a module with what it needs, and lets it set up what it brings.
 func (k kernel) load(name string) error {
 	name = strings.ReplaceAll(name, "-", "_")
@@ -69,7 +81,7 @@ func (k kernel) load(name string) error {
 // is not modelled.
 func modprobe(e era) sim.Command {
 	return func(m *sim.Machine, c *sim.Call) int {
-		quiet, all := false, false
+		quiet, all, dry := false, false, false
 		var list []string
 		for i, a := range c.Argv[1:] {
 			switch {
@@ -77,6 +89,9 @@ func modprobe(e era) sim.Command {
 				list = append(list, c.Argv[i+2:]...)
 			case a == "-q" || a == "--quiet":
 				quiet = true
+				continue
+			case a == "-n" || a == "--dry-run":
+				dry = true
 				continue
 			case a == "-a" || a == "--all":
 				all = true
@@ -106,7 +121,11 @@ func modprobe(e era) sim.Command {
 			if to, ok := configured[name]; ok {
 				real = to
 			}
-			if err := k.load(real); err != nil {
+			load := k.load
+			if dry {
+				load = k.has
+			}
+			if err := load(real); err != nil {
 				exit = 1
 				switch {
 				case quiet:
