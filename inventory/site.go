@@ -5,6 +5,7 @@
 package inventory
 
 import (
+	"encoding/json"
 	"net/netip"
 )
 
@@ -55,12 +56,48 @@ type Role struct {
 // SSH says how to reach a host. The zero value of a field means its default,
 // which the dialer fills in.
 type SSH struct {
-	User             string   // default "root"
-	Port             int      // default 22
-	IdentityFiles    []string // absolute, or beginning with "~/"; empty: the agent, then ~/.ssh/id_*
-	KnownHosts       string   // default ~/.ssh/known_hosts
+	User          string   // default "root"
+	Port          int      // default 22
+	IdentityFiles []string // absolute, or beginning with "~/"; empty: the agent, then ~/.ssh/id_*
+	KnownHosts    Paths    // default: what ssh_config says, else ~/.ssh/known_hosts and the system's
+	// Config is the ssh_config to read; "": ~/.ssh/config and the system's;
+	// NoConfig: none.
+	Config string
+	// ProxyJump are the hosts that lead to it, the first first: hosts of the site
+	// by name, or [user@]host[:port]. nil: what ssh_config says; empty: none.
+	ProxyJump        []string
 	LegacyAlgorithms bool
 	ConnectTimeout   int // seconds, default 10
+}
+
+// NoConfig says that no ssh_config is read.
+const NoConfig = "false"
+
+// Paths are names of files. As JSON one alone is a string, which is what earlier
+// builds wrote and read.
+type Paths []string
+
+// MarshalJSON gives a string for one path, and for none.
+func (p Paths) MarshalJSON() ([]byte, error) {
+	switch len(p) {
+	case 0:
+		return []byte(`""`), nil
+	case 1:
+		return json.Marshal(p[0])
+	}
+	return json.Marshal([]string(p))
+}
+
+// UnmarshalJSON reads a string or a list of them.
+func (p *Paths) UnmarshalJSON(text []byte) error {
+	var one string
+	if json.Unmarshal(text, &one) == nil {
+		if *p = nil; one != "" {
+			*p = Paths{one}
+		}
+		return nil
+	}
+	return json.Unmarshal(text, (*[]string)(p))
 }
 
 // A Host is one machine of the site, its roles' values folded in.

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -18,13 +20,16 @@ import (
 
 // state is what a Dialer keeps between its calls.
 type state struct {
-	mu     sync.Mutex
-	known  map[string]ssh.HostKeyCallback
-	keys   map[string]*keyFile
-	agent  sshagent.ExtendedAgent // nil: not asked yet, or there is none
-	asked  bool
-	prompt sync.Mutex // one question at a time
-	local  *host.Local
+	mu          sync.Mutex
+	known       map[string]ssh.HostKeyCallback
+	warned      map[string]bool
+	copies      map[string]string // of files of known hosts, while they are read: what they are copies of
+	authorities map[string]bool   // lines of known hosts that are certificate authorities
+	jumps       map[string]*jumpLine
+	keys        map[string]*keyFile
+	agents      map[string]sshagent.ExtendedAgent // by socket, once asked; nil: there is none
+	prompt      sync.Mutex                        // one question at a time
+	local       *host.Local
 
 	passwords map[string]answer // by tool and user
 
@@ -38,12 +43,15 @@ func defaultKeys() []string { return []string{"~/.ssh/id_ed25519", "~/.ssh/id_ec
 
 // signers gives the keys to try, in order. pause stops the clock of the
 // connection while a person types.
-func (d *Dialer) signers(t Target, pause func() (resume func())) ([]ssh.Signer, error) {
+func (d *Dialer) signers(r route, pause func() (resume func())) ([]ssh.Signer, error) {
 	var signers []ssh.Signer
-	names, named := t.IdentityFiles, len(t.IdentityFiles) > 0
+	names, named := r.IdentityFiles, len(r.IdentityFiles) > 0
 	if !named {
-		names = defaultKeys()
-		if a := d.sshAgent(); a != nil {
+		// Those that ssh_config names may be missing, as with ssh(1).
+		if names = r.settings.IdentityFiles; len(names) == 0 {
+			names = defaultKeys()
+		}
+		if a := d.sshAgent(r); a != nil && !r.settings.IdentitiesOnly {
 			held, err := a.Signers()
 			if err != nil {
 				return nil, fmt.Errorf("ask the SSH agent for keys: %w", err)
@@ -52,6 +60,9 @@ func (d *Dialer) signers(t Target, pause func() (resume func())) ([]ssh.Signer, 
 		}
 	}
 	for _, name := range names {
+		if name == "none" && !named {
+			continue
+		}
 		k, err := d.key(name)
 		if errors.Is(err, fs.ErrNotExist) && !named {
 			continue
@@ -59,20 +70,58 @@ func (d *Dialer) signers(t Target, pause func() (resume func())) ([]ssh.Signer, 
 		if err != nil {
 			return nil, err
 		}
-		if s := d.signer(k, named, pause); s != nil {
+		if s := d.signer(r, k, named || r.settings.IdentitiesOnly, pause); s != nil {
 			signers = append(signers, s)
 		}
 	}
-	return signers, nil
+	return d.withCertificates(r, signers)
+}
+
+// withCertificates puts before each key the certificates that are of it: those
+// that ssh_config names, and FILE-cert.pub beside an identity file.
+func (d *Dialer) withCertificates(r route, signers []ssh.Signer) ([]ssh.Signer, error) {
+	files := slices.Clone(r.settings.CertificateFiles)
+	for _, name := range append(slices.Clone(r.IdentityFiles), r.settings.IdentityFiles...) {
+		files = append(files, name+"-cert.pub")
+	}
+	var out []ssh.Signer
+	for i, name := range files {
+		path, err := d.expand(name)
+		if err != nil {
+			return nil, err
+		}
+		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) && i >= len(r.settings.CertificateFiles) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read certificate: %w", err)
+		}
+		key, _, _, _, err := ssh.ParseAuthorizedKey(text)
+		cert, ok := key.(*ssh.Certificate)
+		if err != nil || !ok {
+			return nil, fmt.Errorf("read certificate %s: it holds no certificate", path)
+		}
+		for _, s := range signers {
+			if bytes.Equal(s.PublicKey().Marshal(), cert.Key.Marshal()) {
+				both, err := ssh.NewCertSigner(cert, s)
+				if err != nil {
+					return nil, fmt.Errorf("use certificate %s: %w", path, err)
+				}
+				out = append(out, both)
+			}
+		}
+	}
+	return append(out, signers...), nil
 }
 
 // signer gives k as a signer; nil where it cannot be used.
-func (d *Dialer) signer(k *keyFile, named bool, pause func() func()) ssh.Signer {
+func (d *Dialer) signer(r route, k *keyFile, named bool, pause func() func()) ssh.Signer {
 	if plain, _ := k.opened(); plain != nil {
 		return plain
 	}
 	// Encrypted: the agent may hold it.
-	if a := d.sshAgent(); named && a != nil && k.public != nil {
+	if a := d.sshAgent(r); named && a != nil && k.public != nil {
 		if held, err := a.Signers(); err == nil {
 			for _, s := range held {
 				if string(s.PublicKey().Marshal()) == string(k.public.Marshal()) {
@@ -94,23 +143,33 @@ func (d *Dialer) signer(k *keyFile, named bool, pause func() func()) ssh.Signer 
 	return &lockedSigner{d: d, k: k, pause: pause}
 }
 
-// sshAgent connects to the SSH agent, once; nil where there is none.
-func (d *Dialer) sshAgent() sshagent.ExtendedAgent {
-	d.state.mu.Lock()
-	defer d.state.mu.Unlock()
-	if d.state.asked {
-		return d.state.agent
+// sshAgent connects to the SSH agent of the route, once; nil where there is none.
+func (d *Dialer) sshAgent(r route) sshagent.ExtendedAgent {
+	socket := d.AuthSock
+	switch which := r.settings.IdentityAgent; which {
+	case "", "SSH_AUTH_SOCK":
+	case "none":
+		return nil
+	default:
+		socket = which
 	}
-	d.state.asked = true
-	if d.AuthSock == "" {
+	if socket == "" {
 		return nil
 	}
-	conn, err := net.Dial("unix", d.AuthSock)
-	if err != nil {
-		return nil // a stale socket is as good as none, as with ssh(1)
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	if a, asked := d.state.agents[socket]; asked {
+		return a
 	}
-	d.state.agent = sshagent.NewClient(conn)
-	return d.state.agent
+	if d.state.agents == nil {
+		d.state.agents = map[string]sshagent.ExtendedAgent{}
+	}
+	var a sshagent.ExtendedAgent
+	if conn, err := net.Dial("unix", socket); err == nil { // a stale socket is as good as none, as with ssh(1)
+		a = sshagent.NewClient(conn)
+	}
+	d.state.agents[socket] = a
+	return a
 }
 
 // A keyFile is one private key, read once.

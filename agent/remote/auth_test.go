@@ -63,10 +63,13 @@ func TestHostKeys(t *testing.T) {
 		"another's":       {knownhosts.Line([]string{"192.0.2.1"}, s.hostKey.PublicKey()), []string{"is not in"}},
 		"changed":         {"# a comment\n" + knownhosts.Line([]string{addr}, other.PublicKey()), []string{"HAS CHANGED", "line 2", "ssh-keygen -f"}},
 		"revoked":         {"@revoked * " + string(ssh.MarshalAuthorizedKey(s.hostKey.PublicKey())), []string{"revoked"}},
-		"not known_hosts": {"\x7fELF\n", []string{"read known hosts"}},
+		"not known_hosts": {"\x7fELF\n", []string{"is not in"}},
+		"an odd line":     {"no such line\n" + knownhosts.Line([]string{addr}, s.hostKey.PublicKey()), nil},
+		"odd, changed":    {"no such line\n" + knownhosts.Line([]string{addr}, other.PublicKey()), []string{"HAS CHANGED", "line 2", "known_hosts line 2"}},
+		"odd revocation":  {"@revoked * nonsense\n" + knownhosts.Line([]string{addr}, s.hostKey.PublicKey()), []string{"read known hosts", "line 1", "@revoked"}},
 	} {
 		target := s.target()
-		put(t, target.KnownHosts, []byte(c.known+"\n"))
+		put(t, target.KnownHosts[0], []byte(c.known+"\n"))
 		err := login(t.Context(), &Dialer{}, target)
 		if (err == nil) != (c.want == nil) {
 			t.Errorf("%s: %v", name, err)
@@ -104,7 +107,7 @@ func TestHostKeyAlgorithmsAreThoseThatAreKnown(t *testing.T) {
 	})
 	for _, k := range append(extra, s.hostKey) {
 		target := s.target()
-		put(t, target.KnownHosts, []byte(knownhosts.Line([]string{s.listener.Addr().String()}, k.PublicKey())+"\n"))
+		put(t, target.KnownHosts[0], []byte(knownhosts.Line([]string{s.listener.Addr().String()}, k.PublicKey())+"\n"))
 		if err := login(t.Context(), &Dialer{}, target); err != nil {
 			t.Errorf("%s: %v", k.PublicKey().Type(), err)
 		}
@@ -218,7 +221,7 @@ func TestASilentServerIsGivenUp(t *testing.T) {
 	}
 	defer l.Close()
 	a := l.Addr().(*net.TCPAddr)
-	target := Target{Name: "rs1", Address: a.IP.String(), Port: a.Port, KnownHosts: filepath.Join(t.TempDir(), "none"), ConnectTimeout: 50 * time.Millisecond}
+	target := Target{Name: "rs1", Address: a.IP.String(), Port: a.Port, KnownHosts: []string{filepath.Join(t.TempDir(), "none")}, ConnectTimeout: 50 * time.Millisecond}
 	if err := login(t.Context(), &Dialer{}, target); err == nil || !strings.Contains(err.Error(), "no login within 50ms") {
 		t.Errorf("%v", err)
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,28 +12,6 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
 )
-
-// filled fills in what a target leaves out.
-func (d *Dialer) filled(t Target) (Target, error) {
-	if t.Port == 0 {
-		t.Port = 22
-	}
-	if t.User == "" {
-		t.User = "root"
-	}
-	if t.ConnectTimeout == 0 {
-		t.ConnectTimeout = 10 * time.Second
-	}
-	if t.KnownHosts == "" {
-		t.KnownHosts = "~/.ssh/known_hosts"
-	}
-	if t.Name == "" {
-		t.Name = t.Address
-	}
-	var err error
-	t.KnownHosts, err = d.expand(t.KnownHosts)
-	return t, err
-}
 
 func (d *Dialer) warn(t Target, format string, args ...any) {
 	if d.Warn != nil {
@@ -45,12 +21,17 @@ func (d *Dialer) warn(t Target, format string, args ...any) {
 
 // connect dials and logs in.
 func (d *Dialer) connect(ctx context.Context, t Target) (*ssh.Client, error) {
-	t, err := d.filled(t)
+	r, err := d.route(t)
 	if err != nil {
 		return nil, err
 	}
-	addr := net.JoinHostPort(t.Address, strconv.Itoa(t.Port))
-	check, hostAlgos, err := d.hostKeys(t, addr)
+	return d.login(ctx, r)
+}
+
+// login dials and logs in along a route.
+func (d *Dialer) login(ctx context.Context, r route) (*ssh.Client, error) {
+	t, addr := r.Target, r.addr()
+	check, hostAlgos, err := d.hostKeys(r)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +50,7 @@ func (d *Dialer) connect(ctx context.Context, t Target) (*ssh.Client, error) {
 		HostKeyCallback:   check,
 		HostKeyAlgorithms: hostAlgos,
 		ClientVersion:     "SSH-2.0-lvsfleet",
-		Auth:              []ssh.AuthMethod{ssh.PublicKeysCallback(func() ([]ssh.Signer, error) { return d.signers(t, pause) })},
+		Auth:              []ssh.AuthMethod{ssh.PublicKeysCallback(func() ([]ssh.Signer, error) { return d.signers(r, pause) })},
 	}
 	good := ssh.SupportedAlgorithms()
 	config.KeyExchanges, config.Ciphers, config.MACs = good.KeyExchanges, good.Ciphers, good.MACs
@@ -80,8 +61,11 @@ func (d *Dialer) connect(ctx context.Context, t Target) (*ssh.Client, error) {
 		config.Ciphers = append(config.Ciphers, old.Ciphers...)
 		config.MACs = append(config.MACs, old.MACs...)
 	}
+	if err := r.algorithms(config); err != nil {
+		return nil, fmt.Errorf("log in to %s: %w", t.Name, err)
+	}
 
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	raw, err := d.way(ctx, r, pause)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", t.Name, cause(ctx, err))
 	}
@@ -90,10 +74,22 @@ func (d *Dialer) connect(ctx context.Context, t Target) (*ssh.Client, error) {
 	sshConn, chans, reqs, err := ssh.NewClientConn(conn, addr, config)
 	if !stop() || err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("log in to %s (%s@%s): %w", t.Name, t.User, addr, d.explain(t, cause(ctx, err)))
+		err = d.explain(t, cause(ctx, err))
+		if strings.Contains(err.Error(), "unable to authenticate") {
+			err = &loginError{err}
+		}
+		return nil, fmt.Errorf("log in to %s (%s@%s%s): %w", t.Name, t.User, addr, r.by(), err)
 	}
 	return ssh.NewClient(sshConn, chans, reqs), nil
 }
+
+// errLogin is a login that the host refused, with the right host key.
+var errLogin = errors.New("the host refuses the login")
+
+type loginError struct{ error }
+
+func (e *loginError) Is(target error) bool { return target == errLogin }
+func (e *loginError) Unwrap() error        { return e.error }
 
 // cause prefers why ctx ended to what that broke.
 func cause(ctx context.Context, err error) error {

@@ -70,7 +70,7 @@ func (f *fleet) target(name string) remote.Target {
 	e := f.Config().Hosts[name]
 	return remote.Target{
 		Name: name, OS: f.site.Host(name).OS, Address: e.Address, Port: e.Port, User: e.User,
-		IdentityFiles: []string{f.Config().IdentityFile}, KnownHosts: f.Config().KnownHosts,
+		IdentityFiles: []string{f.Config().IdentityFile}, KnownHosts: []string{f.Config().KnownHosts},
 	}
 }
 
@@ -468,7 +468,7 @@ func TestLoginsThatFail(t *testing.T) {
 		"refused":      {nil, lab.Faults{RefuseLogins: true}, []string{"log in to linux", "unable to authenticate", "tried: "}},
 		"unreachable":  {nil, lab.Faults{Unreachable: true}, []string{"linux"}},
 		"no such key":  {func(t *remote.Target) { t.IdentityFiles = []string{filepath.Join(dir, "none")} }, lab.Faults{}, []string{"none: no such file"}},
-		"unknown":      {func(t *remote.Target) { t.KnownHosts = filepath.Join(dir, "none") }, lab.Faults{}, []string{"is not in", "SHA256:", "ssh-keyscan -p"}},
+		"unknown":      {func(t *remote.Target) { t.KnownHosts = []string{filepath.Join(dir, "none")} }, lab.Faults{}, []string{"is not in", "SHA256:", "ssh-keyscan -p"}},
 		"nobody there": {func(t *remote.Target) { t.Port = 1 }, lab.Faults{}, []string{"connect to linux", "refused"}},
 		"become":       {func(t *remote.Target) { t.Become = "sudo" }, lab.Faults{}, []string{"linux: become root by sudo", "sudo: not found"}},
 	} {
@@ -587,9 +587,9 @@ func TestASessionWithAHostThatHangsCanBeClosed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			target.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
+			target.KnownHosts = []string{filepath.Join(t.TempDir(), "known_hosts")}
 			known = bytes.ReplaceAll(known, fmt.Appendf(nil, "]:%d ", f.target(name).Port), fmt.Appendf(nil, "]:%d ", target.Port))
-			if err := os.WriteFile(target.KnownHosts, known, 0o600); err != nil {
+			if err := os.WriteFile(target.KnownHosts[0], known, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			s, err := (&remote.Dialer{Agents: remote.LabAgents()}).Dial(t.Context(), target)

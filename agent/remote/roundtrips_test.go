@@ -54,14 +54,14 @@ func (l *line) through(t *testing.T, target remote.Target) remote.Target {
 			l.pass(&open, near, far)
 		}
 	})
-	known, err := os.ReadFile(target.KnownHosts)
+	known, err := os.ReadFile(target.KnownHosts[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	port := listener.Addr().(*net.TCPAddr).Port
 	there := strings.ReplaceAll(string(known), fmt.Sprintf("]:%d ", target.Port), fmt.Sprintf("]:%d ", port))
-	target.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
-	if err := os.WriteFile(target.KnownHosts, []byte(there), 0o600); err != nil {
+	target.KnownHosts = []string{filepath.Join(t.TempDir(), "known_hosts")}
+	if err := os.WriteFile(target.KnownHosts[0], []byte(there), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	target.Port = port

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -23,18 +24,21 @@ import (
 // A server is an SSH server on this machine: commands go through a login shell
 // as processes of their own, SFTP sees the real files.
 type server struct {
-	t        *testing.T
-	listener net.Listener
-	hostKey  ssh.Signer
-	userKey  ssh.Signer
-	userPEM  []byte
-	config   *ssh.ServerConfig
-	shell    string // login shell
-	banner   string // what a login file prints before each command
+	t            *testing.T
+	listener     net.Listener
+	hostKey      ssh.Signer
+	userKey      ssh.Signer
+	userPEM      []byte
+	config       *ssh.ServerConfig
+	shell        string // login shell
+	leadsNowhere bool   // forwards are refused
+	banner       string // what a login file prints before each command
 
-	mu    sync.Mutex
-	conns []net.Conn
-	execs []string // the command lines
+	mu       sync.Mutex
+	conns    []net.Conn
+	execs    []string // the command lines
+	logins   int
+	forwards []string // where connections were asked to be led to
 }
 
 func newKey(t *testing.T) (ssh.Signer, ed25519.PrivateKey) {
@@ -127,9 +131,9 @@ func (s *server) target() Target {
 	known := knownhosts.Line([]string{s.listener.Addr().String()}, s.hostKey.PublicKey())
 	t := Target{
 		Name: "rs1", OS: "linux", Address: host, Port: port, User: "root",
-		IdentityFiles: []string{filepath.Join(dir, "id")}, KnownHosts: filepath.Join(dir, "known_hosts"),
+		IdentityFiles: []string{filepath.Join(dir, "id")}, KnownHosts: []string{filepath.Join(dir, "known_hosts")},
 	}
-	for name, data := range map[string][]byte{t.IdentityFiles[0]: s.userPEM, t.KnownHosts: []byte(known + "\n")} {
+	for name, data := range map[string][]byte{t.IdentityFiles[0]: s.userPEM, t.KnownHosts[0]: []byte(known + "\n")} {
 		if err := os.WriteFile(name, data, 0o600); err != nil {
 			s.t.Fatal(err)
 		}
@@ -156,14 +160,60 @@ func (s *server) serve(c net.Conn) {
 	if err != nil {
 		return
 	}
+	s.mu.Lock()
+	s.logins++
+	s.mu.Unlock()
 	go ssh.DiscardRequests(reqs)
 	for n := range chans {
+		if n.ChannelType() == "direct-tcpip" {
+			go s.forward(n)
+			continue
+		}
 		ch, reqs, err := n.Accept()
 		if err != nil {
 			return
 		}
 		go s.session(ch, reqs)
 	}
+}
+
+// forward leads a connection on, as a jump host does.
+func (s *server) forward(n ssh.NewChannel) {
+	var to struct {
+		Host   string
+		Port   uint32
+		Origin string
+		From   uint32
+	}
+	if err := ssh.Unmarshal(n.ExtraData(), &to); err != nil {
+		_ = n.Reject(ssh.ConnectionFailed, "not understood")
+		return
+	}
+	addr := net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port)))
+	s.mu.Lock()
+	s.forwards = append(s.forwards, addr)
+	s.mu.Unlock()
+	if s.leadsNowhere {
+		_ = n.Reject(ssh.Prohibited, "administratively prohibited")
+		return
+	}
+	out, err := net.Dial("tcp", addr)
+	if err != nil {
+		_ = n.Reject(ssh.ConnectionFailed, err.Error())
+		return
+	}
+	ch, reqs, err := n.Accept()
+	if err != nil {
+		_ = out.Close()
+		return
+	}
+	go ssh.DiscardRequests(reqs)
+	go func() {
+		_, _ = io.Copy(out, ch)
+		_ = out.Close()
+	}()
+	_, _ = io.Copy(ch, out)
+	_ = ch.Close()
 }
 
 func (s *server) session(ch ssh.Channel, reqs <-chan *ssh.Request) {

@@ -49,11 +49,12 @@ func (d *Dialer) dial(ctx context.Context, t Target) (agent.Session, error) {
 		}
 		return e, nil
 	}
-	t, err := d.filled(t)
+	r, err := d.route(t)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := d.connect(ctx, t)
+	t = r.Target
+	conn, err := d.login(ctx, r)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/agent/remote/sshconfig"
 	"github.com/lvsfleet/lvsfleet/inventory"
 )
 
@@ -25,7 +26,16 @@ type Target struct {
 	// IdentityFiles are private keys; "~/" is the home of who runs lvsfleet.
 	// None: the SSH agent's, then ~/.ssh/id_*.
 	IdentityFiles []string
-	KnownHosts    string // ~/.ssh/known_hosts
+	// KnownHosts are files of host keys; none: ~/.ssh/known_hosts and
+	// /etc/ssh/ssh_known_hosts, or what ssh_config says. The first is the one
+	// that a new key goes into.
+	KnownHosts []string
+	// Jumps are the hosts that lead to this one, the first first; nil: what
+	// ssh_config says, else none. An empty list that is not nil is none.
+	Jumps []Target
+	// Config is what ssh_config says of this host, and of the jumps that it names;
+	// nil: nothing. What the target says itself wins.
+	Config *sshconfig.Config
 	// LegacyAlgorithms adds what only old servers speak, with a warning.
 	LegacyAlgorithms bool
 	ConnectTimeout   time.Duration // for everything up to the login; 10 s

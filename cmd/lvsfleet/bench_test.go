@@ -117,7 +117,7 @@ func BenchmarkWarmRound(b *testing.B) {
 			// nothing changes, the rounds are the same, and the memory more.
 			empty := resident(b)
 			g := &globals{streams: streams{err: io.Discard}, lab: labDir}
-			d, err := g.dialer(b.Context(), site)
+			d, err := g.dialer(b.Context(), site, nil)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -4,6 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +17,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/agent/lab"
 	"github.com/lvsfleet/lvsfleet/agent/remote"
+	"github.com/lvsfleet/lvsfleet/agent/remote/sshconfig"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
 	"github.com/lvsfleet/lvsfleet/inventory"
 )
@@ -21,16 +26,20 @@ import (
 // for it.
 type dialer struct {
 	remote.Dialer
-	lab *lab.Config
+	lab  *lab.Config
+	site func() *inventory.Site // as it is loaded at the moment
+
+	mu      sync.Mutex
+	configs map[string]*sshconfig.Config // by the inventory's config attribute
 }
 
-func (g *globals) dialer(ctx context.Context, path string) (*dialer, error) {
+func (g *globals) dialer(ctx context.Context, path string, site func() *inventory.Site) (*dialer, error) {
 	d := &dialer{Dialer: remote.Dialer{
 		Warn:       g.warnOnce(),
 		Passphrase: g.passphrase(ctx),
 		Password:   g.password(ctx),
 		AuthSock:   os.Getenv("SSH_AUTH_SOCK"),
-	}}
+	}, site: site, configs: map[string]*sshconfig.Config{}}
 	if self, err := os.Executable(); err == nil {
 		d.Self = self
 	}
@@ -52,18 +61,120 @@ func (g *globals) dialer(ctx context.Context, path string) (*dialer, error) {
 
 // dial opens a session with h.
 func (d *dialer) dial(ctx context.Context, h *inventory.Host) (agent.Session, error) {
-	t := target(h)
-	if d.lab != nil {
-		var err error
-		if t, err = labTarget(*d.lab, h.Name); err != nil {
-			return nil, err
-		}
-		t.OS, t.Release, t.Agent, t.Become = h.OS, h.Release, h.Agent, h.Become
+	t, err := d.target(h)
+	if err != nil {
+		return nil, err
 	}
 	return d.Dial(ctx, t)
 }
 
-// target says how the inventory wants h to be reached.
+// target says how h is reached.
+func (d *dialer) target(h *inventory.Host) (remote.Target, error) {
+	if d.lab == nil {
+		return d.real(h, nil)
+	}
+	t, err := labTarget(*d.lab, h.Name)
+	t.OS, t.Release, t.Agent, t.Become = h.OS, h.Release, h.Agent, h.Become
+	return t, err
+}
+
+// real says how the inventory and ssh_config want h to be reached; path are the
+// hosts that h is a jump for.
+func (d *dialer) real(h *inventory.Host, path []string) (remote.Target, error) {
+	t := target(h)
+	config, err := d.sshConfig(h.SSH.Config)
+	if err != nil {
+		return t, fmt.Errorf("%s: %w", h.Name, err)
+	}
+	t.Config = config
+	if h.SSH.ProxyJump == nil {
+		return t, nil
+	}
+	if slices.Contains(path, h.Name) {
+		return t, fmt.Errorf("%s: the jump hosts go round: %s, %s", path[0], strings.Join(path, ", "), h.Name)
+	}
+	t.Jumps = []remote.Target{}
+	for _, j := range h.SSH.ProxyJump {
+		jump := remote.Target{ConnectTimeout: t.ConnectTimeout, Config: config}
+		if of := d.site().Host(j); of != nil {
+			if jump, err = d.real(of, append(slices.Clone(path), h.Name)); err != nil {
+				return t, err
+			}
+		} else {
+			if jump.User, jump.Address, jump.Port, err = sshconfig.ParseJump(j); err != nil {
+				return t, fmt.Errorf("%s: %w", h.Name, err)
+			}
+			jump.Name = jump.Address
+		}
+		t.Jumps = append(t.Jumps, jump)
+	}
+	return t, nil
+}
+
+// sshConfig reads the ssh_config that the inventory names, once: "" are the
+// person's own and the system's.
+func (d *dialer) sshConfig(name string) (*sshconfig.Config, error) {
+	if name == inventory.NoConfig {
+		return nil, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c, ok := d.configs[name]; ok {
+		return c, nil
+	}
+	me, err := localFacts()
+	if err != nil {
+		return nil, err
+	}
+	own := filepath.Join(me.Home, ".ssh")
+	sources := []sshconfig.Source{{Name: filepath.Join(own, "config"), Dir: own}, {Name: "/etc/ssh/ssh_config", Dir: "/etc/ssh"}}
+	if name != "" {
+		if rest, ok := strings.CutPrefix(name, "~/"); ok {
+			name = filepath.Join(me.Home, rest)
+		}
+		if _, err := os.Stat(name); err != nil {
+			return nil, fmt.Errorf("read ssh_config: %w", err)
+		}
+		sources = []sshconfig.Source{{Name: name, Dir: own}}
+	}
+	c, err := sshconfig.Read(onDisk{}, me, sources...)
+	if err != nil {
+		return nil, fmt.Errorf("read ssh_config: %w", err)
+	}
+	for _, w := range c.Warnings() {
+		d.Warn("ssh_config", w+", and is passed over")
+	}
+	d.configs[name] = c
+	return c, nil
+}
+
+// onDisk are the files of this machine.
+type onDisk struct{}
+
+func (onDisk) ReadFile(name string) ([]byte, error)  { return os.ReadFile(name) }
+func (onDisk) Glob(pattern string) ([]string, error) { return filepath.Glob(pattern) }
+
+// localFacts are what conditions and tokens of an ssh_config need of this machine.
+func localFacts() (sshconfig.Local, error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return sshconfig.Local{}, fmt.Errorf("read ssh_config: %w", err)
+	}
+	me := sshconfig.Local{Home: home, UID: os.Getuid(), Env: map[string]string{}}
+	if u, err := user.Current(); err == nil {
+		me.User = u.Username
+	}
+	if me.Host, err = os.Hostname(); err != nil {
+		me.Host = "localhost"
+	}
+	for _, e := range os.Environ() {
+		name, value, _ := strings.Cut(e, "=")
+		me.Env[name] = value
+	}
+	return me, nil
+}
+
+// target says how the inventory wants h to be reached, but for jumps.
 func target(h *inventory.Host) remote.Target {
 	return remote.Target{
 		Name: h.Name, OS: h.OS, Release: h.Release,
@@ -85,7 +196,7 @@ func labTarget(c lab.Config, name string) (remote.Target, error) {
 	}
 	return remote.Target{
 		Name: name, Address: e.Address, Port: e.Port, User: e.User,
-		IdentityFiles: []string{c.IdentityFile}, KnownHosts: c.KnownHosts,
+		IdentityFiles: []string{c.IdentityFile}, KnownHosts: []string{c.KnownHosts},
 	}, nil
 }
 

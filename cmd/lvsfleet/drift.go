@@ -264,7 +264,7 @@ type watchdog struct {
 
 // use puts an inventory in force, with fresh keys.
 func (wd *watchdog) use(ctx context.Context, loaded *hclfile.Result) error {
-	d, err := wd.globals.dialer(ctx, wd.path)
+	d, err := wd.globals.dialer(ctx, wd.path, func() *inventory.Site { return wd.loaded.Load().Site })
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 
 // fleet makes the fleet of a site as the global flags want it.
 func (g *globals) fleet(ctx context.Context, path string, site *inventory.Site, observe func(fleet.Event)) (*fleet.Fleet, error) {
-	d, err := g.dialer(ctx, path)
+	d, err := g.dialer(ctx, path, func() *inventory.Site { return site })
 	if err != nil {
 		return nil, err
 	}

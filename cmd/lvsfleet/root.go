@@ -53,7 +53,7 @@ TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return g.check(cmd) }
 	root.AddCommand(
 		newValidate(g), newRender(g), newDiff(g), newConverge(g), newRollback(g), newRemove(g), newVerify(g), newDrift(g), newHistory(g), newGraph(g),
-		newImport(g), newLab(g), newVersion(g),
+		newImport(g), newHostKeys(g), newLab(g), newVersion(g),
 	)
 	refuseUnknown(root)
 	return root

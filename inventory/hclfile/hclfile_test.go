@@ -212,13 +212,13 @@ drift {
 	zero, port := 0, 53
 	want := []*inventory.Host{{
 		Name: "lb", OS: "linux", Release: "2.6.15", Roles: []string{"director"}, Address: "lb.example.net",
-		SSH:     inventory.SSH{User: "admin", IdentityFiles: []string{filepath.Join(dir, "keys/id")}, KnownHosts: "~/.ssh/fleet"},
+		SSH:     inventory.SSH{User: "admin", IdentityFiles: []string{filepath.Join(dir, "keys/id")}, KnownHosts: inventory.Paths{"~/.ssh/fleet"}},
 		Gateway: addr("192.168.0.251"), Agent: &no, Connection: "local", Network: "none", IPForward: &yes,
 		TunnelSource: addr("192.168.0.253"),
 		Interfaces:   []inventory.Interface{{Device: "eth0", Addresses: prefixes("192.168.0.254/24", "192.168.0.253/24")}},
 	}, {
 		Name: "rs", OS: "freebsd", Roles: []string{"web"}, Address: "192.168.0.160", Agent: &yes, Connection: "ssh", Become: "sudo",
-		SSH:        inventory.SSH{User: "root", Port: 2222, IdentityFiles: []string{"/a", "~/b"}, KnownHosts: "~/.ssh/fleet", ConnectTimeout: 3},
+		SSH:        inventory.SSH{User: "root", Port: 2222, IdentityFiles: []string{"/a", "~/b"}, KnownHosts: inventory.Paths{"~/.ssh/fleet"}, ConnectTimeout: 3},
 		Interfaces: []inventory.Interface{{Device: "em0", Addresses: prefixes("192.168.0.160/24")}},
 	}}
 	if d := cmp.Diff(want, site.Hosts, netip()...); d != "" {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 )
@@ -25,7 +26,7 @@ type setting struct {
 }
 
 var sshSchema = schema([]string{"user", "port", "identity_file", "identity_files", "known_hosts",
-	"legacy_algorithms", "connect_timeout"}, nil)
+	"legacy_algorithms", "connect_timeout", "config", "proxy_jump"}, nil)
 
 func hostLevel() []string {
 	return []string{"gateway", "agent", "connection", "become", "network", "ip_forward", "tunnel_source"}
@@ -89,8 +90,14 @@ func (d *decoder) sshSettings(b *body) settings {
 	if on := b.boolean("legacy_algorithms"); on != nil {
 		put("legacy_algorithms", *on)
 	}
-	if p := b.path("known_hosts"); p != "" {
-		put("known_hosts", p)
+	if list := b.paths("known_hosts"); len(list) > 0 {
+		put("known_hosts", strings.Join(list, "\x00"))
+	}
+	if c := b.sshConfig(); c != "" {
+		put("config", c)
+	}
+	if jumps, said := b.jumps(); said {
+		put("proxy_jump", strings.Join(jumps, "\x00"))
 	}
 	one, many := b.path("identity_file"), b.strs("identity_files")
 	if a := b.Attributes["identity_files"]; a != nil && b.Attributes["identity_file"] != nil {
@@ -106,6 +113,69 @@ func (d *decoder) sshSettings(b *body) settings {
 		put("identity_files", strings.Join(many, "\x00"))
 	}
 	return s
+}
+
+// paths reads one path, or a list of them, made absolute.
+func (b *body) paths(name string) []string {
+	v, at, ok := b.value(name)
+	if !ok {
+		return nil
+	}
+	if v.Type() == cty.String {
+		if p := b.path(name); p != "" {
+			return []string{p}
+		}
+		return nil
+	}
+	var list []string
+	for _, p := range b.strs(name) {
+		if p == "" {
+			b.wrong(inventory.CodeMissing, at, "%s has an empty path.", name)
+			continue
+		}
+		list = append(list, absolute(p, at))
+	}
+	return list
+}
+
+// sshConfig reads which ssh_config is read: a path, or false.
+func (b *body) sshConfig() string {
+	v, at, ok := b.value("config")
+	if !ok {
+		return ""
+	}
+	if v.Type() == cty.Bool {
+		if v.True() {
+			b.wrong(inventory.CodeType, at, "config is a path, or false: no ssh_config is read.")
+			return ""
+		}
+		return inventory.NoConfig
+	}
+	return b.path("config")
+}
+
+// jumps reads proxy_jump: hosts of the site, or [user@]host[:port]; "none" alone,
+// or nothing, is no jump.
+func (b *body) jumps() (list []string, said bool) {
+	v, at, ok := b.value("proxy_jump")
+	if !ok {
+		return nil, false
+	}
+	if v.Type() == cty.String {
+		list = []string{v.AsString()}
+	} else {
+		list = b.strs("proxy_jump")
+	}
+	if len(list) == 1 && list[0] == "none" {
+		list = nil
+	}
+	for _, j := range list {
+		if j == "" || j[0] == '-' || strings.ContainsFunc(j, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("\"'`;|&<>()$\\,/", r) }) {
+			b.wrong(inventory.CodeName, at, "%q in proxy_jump is neither a host of the site nor [user@]host[:port].", j)
+			return nil, false
+		}
+	}
+	return list, true
 }
 
 // path reads a path, made absolute from the file that it stands in.
@@ -222,7 +292,14 @@ func apply(h *inventory.Host, layers ...settings) {
 				h.SSH.LegacyAlgorithms = s.v.(bool)
 				h.Src.Attrs["legacy_algorithms"] = s.at
 			case "ssh.known_hosts":
-				h.SSH.KnownHosts = s.v.(string)
+				h.SSH.KnownHosts = strings.Split(s.v.(string), "\x00")
+			case "ssh.config":
+				h.SSH.Config = s.v.(string)
+			case "ssh.proxy_jump":
+				h.SSH.ProxyJump = []string{}
+				if list := s.v.(string); list != "" {
+					h.SSH.ProxyJump = strings.Split(list, "\x00")
+				}
 			case "ssh.identity_files":
 				h.SSH.IdentityFiles = strings.Split(s.v.(string), "\x00")
 			}

@@ -210,7 +210,7 @@ func (d *demo) ssh(ctx context.Context, host, command string) error {
 	}
 	client, err := (&remote.Dialer{}).Client(ctx, remote.Target{
 		Name: host, Address: at.Address, Port: at.Port, User: at.User,
-		IdentityFiles: []string{config.IdentityFile}, KnownHosts: config.KnownHosts,
+		IdentityFiles: []string{config.IdentityFile}, KnownHosts: []string{config.KnownHosts},
 	})
 	if err != nil {
 		return err

@@ -126,7 +126,7 @@ func TestSoak(t *testing.T) {
 		e := config.Hosts[h.Name]
 		return d.Dial(ctx, remote.Target{
 			Name: h.Name, OS: h.OS, Release: h.Release, Address: e.Address, Port: e.Port, User: e.User,
-			IdentityFiles: []string{config.IdentityFile}, KnownHosts: config.KnownHosts,
+			IdentityFiles: []string{config.IdentityFile}, KnownHosts: []string{config.KnownHosts},
 			ConnectTimeout: time.Minute, // a machine that does other work as well is no injury
 		})
 	}

@@ -48,7 +48,7 @@ func (l *labFleet) breaking(site *inventory.Site, breaks func(host string)) Outc
 			e := config.Hosts[h.Name]
 			return d.Dial(ctx, remote.Target{
 				Name: h.Name, OS: h.OS, Release: h.Release, Address: e.Address, Port: e.Port, User: e.User,
-				IdentityFiles: []string{config.IdentityFile}, KnownHosts: config.KnownHosts,
+				IdentityFiles: []string{config.IdentityFile}, KnownHosts: []string{config.KnownHosts},
 			})
 		},
 	}
