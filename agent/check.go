@@ -72,7 +72,7 @@ func (e *Engine) check(ctx context.Context, want inventory.Desired, layers ...La
 		return Report{}, step.Plan{}, fmt.Errorf("plan: %w", err)
 	}
 	e.id = r.Identity
-	r.Notes = plan.Notes
+	r.Notes, r.Transient = plan.Notes, plan.Transient
 	return e.checkSteps(ctx, on, r, plan, gone, layers...)
 }
 

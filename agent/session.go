@@ -76,6 +76,8 @@ type Report struct {
 	Identity host.Identity `json:"identity"`
 	Items    []Item        `json:"items"`           // every step, live first, in plan order
 	Notes    []string      `json:"notes,omitempty"` // the plan's warnings and state
+	// Transient is what is in force until the next boot alone (step.Plan).
+	Transient []string `json:"transient,omitempty"`
 	// Removes: what lvsfleet once made here, and is not wanted any more, has a
 	// part in it.
 	Removes bool `json:"removes,omitempty"`

@@ -36,6 +36,7 @@ func Plan(ctx context.Context, h host.Host, d inventory.Desired) (step.Plan, hos
 	if err != nil {
 		return step.Plan{}, id, fmt.Errorf("plan %s: %w", d.Host, err)
 	}
+	p.Transient = append(transient(d), p.Transient...)
 	if d.Release != "" && version(d.Release) != version(id.Release) {
 		p.Notes = append(p.Notes, fmt.Sprintf("the inventory says release %s, this host is %s", d.Release, id.Release))
 	}
@@ -84,6 +85,31 @@ func system(ctx context.Context, h host.Host, id host.Identity, d inventory.Desi
 		return solaris.Plan(d, f)
 	}
 	return step.Plan{}, fmt.Errorf("no provider for system %q", id.OS)
+}
+
+// transient is what network = "none" leaves to the next boot's mercy.
+func transient(d inventory.Desired) []string {
+	if d.Network != "none" {
+		return nil
+	}
+	var list []string
+	for _, v := range d.VIPs {
+		list = append(list, "the virtual address "+v.Addr.String())
+	}
+	for _, gw := range d.Gateways {
+		list = append(list, "the default route by "+gw.String())
+	}
+	for _, t := range d.Tunnels {
+		list = append(list, "the tunnel "+t.Name)
+	}
+	if d.Director != nil {
+		for _, v := range d.Director.VIPs {
+			if !v.Own {
+				list = append(list, "the virtual address "+v.Addr.String())
+			}
+		}
+	}
+	return list
 }
 
 // matches refuses a machine that is not what the inventory says.

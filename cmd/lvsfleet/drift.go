@@ -544,13 +544,16 @@ func writeSnapshot(g *globals, w io.Writer, s drift.Snapshot) {
 		for _, n := range h.Notes {
 			fmt.Fprintf(w, "  %s %s\n", p.paint.yellow("note"), hanging(n, 7))
 		}
+		for _, t := range h.Transient {
+			fmt.Fprintf(w, "  %s %s: until the next boot\n", p.paint.yellow("transient"), printable(t))
+		}
 		for _, d := range h.Drifts {
 			p.drift(w, d, s.Time)
 		}
 		fmt.Fprintln(w)
 	}
 	line := count(len(s.Hosts), "host")
-	for _, st := range []drift.State{drift.Clean, drift.Drifted, drift.Unreachable, drift.Failed, drift.Busy, drift.Unknown} {
+	for _, st := range []drift.State{drift.Clean, drift.Transient, drift.Drifted, drift.Unreachable, drift.Failed, drift.Busy, drift.Unknown} {
 		if counts[st] > 0 {
 			line += fmt.Sprintf(", %d %s", counts[st], st)
 		}

@@ -45,6 +45,8 @@ type jsonFinding struct {
 	Error   string     `json:"error,omitempty"`
 	Items   []jsonItem `json:"items,omitempty"`
 	Notes   []string   `json:"notes,omitempty"`
+	// Transient is in force until the next boot alone.
+	Transient []string `json:"transient,omitempty"`
 }
 
 type jsonItem struct {
@@ -97,7 +99,7 @@ func (p *printer) findings(found []fleet.Finding) {
 }
 
 func (p *printer) toJSON(f fleet.Finding) jsonFinding {
-	j := jsonFinding{Host: f.Host, System: system(f.Report), Differs: f.Differs(), Notes: notes(f.Report)}
+	j := jsonFinding{Host: f.Host, System: system(f.Report), Differs: f.Differs(), Notes: notes(f.Report), Transient: f.Report.Transient}
 	if f.Err != nil {
 		j.Error = f.Err.Error()
 	}
@@ -138,6 +140,9 @@ func (p *printer) finding(w io.Writer, f fleet.Finding) {
 	var b strings.Builder
 	for _, n := range notes(f.Report) {
 		fmt.Fprintf(&b, "  %s %s\n", p.paint.yellow("note"), hanging(n, 7))
+	}
+	for _, s := range f.Report.Transient {
+		fmt.Fprintf(&b, "  %s %s: until the next boot\n", p.paint.yellow("transient"), printable(s))
 	}
 	for _, i := range f.Report.Items {
 		if !i.Change.Holds() {

@@ -41,6 +41,7 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 			note += ": " + f.Note
 		}
 		p.Notes = append(p.Notes, note)
+		p.Transient = append(p.Transient, "the rules of IPVS")
 		return p, nil
 	}
 	if f.Note != "" {

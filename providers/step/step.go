@@ -65,6 +65,10 @@ type Plan struct {
 	// Notes are warnings that hold whatever the steps find: "network is
 	// none: nothing persistent is written".
 	Notes []string
+	// Transient is what is in force, as it was asked for, until the next boot
+	// alone: "the virtual address 192.0.2.1". It is no difference, and a host
+	// that has any is never called clean.
+	Transient []string
 }
 
 // Append adds the steps and notes of q after those of p.
@@ -72,6 +76,7 @@ func (p *Plan) Append(q Plan) {
 	p.Live = append(p.Live, q.Live...)
 	p.Boot = append(p.Boot, q.Boot...)
 	p.Notes = append(p.Notes, q.Notes...)
+	p.Transient = append(p.Transient, q.Transient...)
 }
 
 // A Refusal is a state of the host in which lvsfleet changes nothing on it.

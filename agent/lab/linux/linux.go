@@ -49,6 +49,9 @@ func New(spec sim.Spec) *sim.Machine {
 	if err := spec.Lay(m.FS); err != nil {
 		panic(fmt.Sprintf("lab: %s: %v", spec.Name, err)) // a mistake in the lab: /etc was just emptied
 	}
+	if s.debianTree(m.FS) { // its ipvsadm has an init script and no unit
+		_ = m.FS.Remove(unitDir + "ipvsadm.service")
+	}
 	s.partial = !exists(m.FS, "/etc/rc.d") && !exists(m.FS, "/etc/init.d") && !exists(m.FS, "/etc/systemd")
 	m.FS.Live = func(p string) (string, bool) {
 		if name, ok := strings.CutPrefix(p, "/proc/net/"); ok && name != "ip_vs" {

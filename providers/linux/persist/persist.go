@@ -201,6 +201,10 @@ func (o *Out) Edit(path string, e step.Edit) *step.FileStep {
 // Note tells of what was seen and left.
 func (o *Out) Note(s string) { o.Plan.Notes = append(o.Plan.Notes, s) }
 
+// Transient tells of what is in force until the next boot alone, or until the
+// manager acts on what it knows ("the default route by 192.0.2.254").
+func (o *Out) Transient(s string) { o.Plan.Transient = append(o.Plan.Transient, s) }
+
 // Labels are the labels of addresses that are taken.
 type Labels map[string]bool
 

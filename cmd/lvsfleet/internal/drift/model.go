@@ -15,6 +15,7 @@ type State string
 const (
 	Unknown     State = "unknown"     // not looked at yet
 	Clean       State = "clean"       // as the inventory says
+	Transient   State = "transient"   // as the inventory says, some of it until the next boot alone
 	Drifted     State = "drifted"     // something differs
 	Unreachable State = "unreachable" // it cannot be logged in to
 	Failed      State = "failed"      // it was reached and could not be looked at
@@ -71,6 +72,8 @@ type Host struct {
 	Warm    bool          `json:"warm"` // its connection is open
 	Drifts  []Drift       `json:"drifts,omitempty"`
 	Notes   []string      `json:"notes,omitempty"` // what is foreign and left alone
+	// Transient is what is in force until the next boot alone.
+	Transient []string `json:"transient,omitempty"`
 }
 
 // A Service is one IPVS service on one director, as its kernel counts it.

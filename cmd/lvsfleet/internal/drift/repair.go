@@ -65,7 +65,7 @@ func (w *Watcher) repair(ctx context.Context, s Settings, hosts []*watched) {
 		t := w.memo.Tries[name]
 		steps := h.repairable()
 		if len(steps) == 0 {
-			if t != nil && h.state.State == Clean && now.Sub(t.Last) >= calm {
+			if t != nil && (h.state.State == Clean || h.state.State == Transient) && now.Sub(t.Last) >= calm {
 				w.forgive(name)
 			}
 			continue

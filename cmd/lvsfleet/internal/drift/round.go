@@ -203,6 +203,9 @@ func (w *Watcher) take(h *watched, f finding) {
 	}
 	w.drop(h, f.at, func(k key) bool { return !there[k] })
 	state := Clean
+	if len(h.state.Transient) > 0 {
+		state = Transient
+	}
 	if len(h.open) > 0 {
 		state = Drifted
 	}
@@ -215,7 +218,7 @@ func (h *watched) report(r agent.Report) {
 	h.differs, h.noted = differences(r), noted(r)
 	h.busy = r.UnderWay != ""
 	h.state.Release = release(r)
-	h.state.Notes = notes(r)
+	h.state.Notes, h.state.Transient = notes(r), slices.Clone(r.Transient)
 }
 
 // become sets the host's state. The lock is held.

@@ -382,7 +382,7 @@ func (w *Watcher) Snapshot() Snapshot {
 	for _, h := range w.hosts {
 		state := h.state
 		state.Warm = h.line.open()
-		state.Notes = slices.Clone(state.Notes)
+		state.Notes, state.Transient = slices.Clone(state.Notes), slices.Clone(state.Transient)
 		for _, r := range h.open {
 			state.Drifts = append(state.Drifts, r.Drift)
 		}

@@ -586,7 +586,7 @@ func (d *drawing) legend(p *Picture, o Options) {
 
 // States are the states of a host as this package knows them, the best first.
 func States() []string {
-	return []string{"clean", "drifted", "unreachable", "failed", "busy", "unknown"}
+	return []string{"clean", "transient", "drifted", "unreachable", "failed", "busy", "unknown"}
 }
 
 func (o *Options) state(host string) string {

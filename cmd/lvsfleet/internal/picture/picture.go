@@ -86,7 +86,7 @@ type Entry struct{ Service, Host string }
 
 // A Status is how a host was found.
 type Status struct {
-	// State is "clean", "drifted", "unreachable", "failed" or "busy"; anything
+	// State is "clean", "transient", "drifted", "unreachable", "failed" or "busy"; anything
 	// else counts as "unknown".
 	State string
 	Text  string // for people: "2 steps differ since 10:40"

@@ -123,7 +123,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		gauge(c.seen, stamp(h.Seen), h.Name)
 		gauge(c.warm, truth(h.Warm), h.Name)
 	}
-	for _, state := range []drift.State{drift.Unknown, drift.Clean, drift.Drifted, drift.Unreachable, drift.Failed, drift.Busy} {
+	for _, state := range []drift.State{drift.Unknown, drift.Clean, drift.Transient, drift.Drifted, drift.Unreachable, drift.Failed, drift.Busy} {
 		gauge(c.hosts, float64(states[state]), string(state))
 	}
 	gauge(c.running, truth(s.Running))

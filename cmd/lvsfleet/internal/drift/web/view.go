@@ -141,7 +141,7 @@ func mark(s drift.State) string {
 
 // rank puts what needs somebody first.
 func rank(mark string) int {
-	return slices.Index([]string{"failed", "unreachable", "drifted", "busy", "unknown", "clean"}, mark)
+	return slices.Index([]string{"failed", "unreachable", "drifted", "busy", "unknown", "transient", "clean"}, mark)
 }
 
 // judge counts the states and says the whole in one sentence.
@@ -171,7 +171,8 @@ func judge(snap drift.Snapshot) (all []tally, worst, verdict string) {
 	says := map[string][2]string{
 		"failed": {"could not be looked at", "could not be looked at"}, "unreachable": {"cannot be reached", "cannot be reached"},
 		"drifted": {"has drifted", "have drifted"}, "busy": {"is being changed", "are being changed"},
-		"unknown": {"has not been looked at", "have not been looked at"},
+		"transient": {"would not be so after a boot", "would not be so after a boot"},
+		"unknown":   {"has not been looked at", "have not been looked at"},
 	}
 	var many, single []string
 	for _, s := range states {
@@ -213,6 +214,8 @@ func newRow(h drift.Host) row {
 		}
 	case h.Error != "":
 		r.Says = firstLine(h.Error)
+	case len(h.Transient) > 0:
+		r.Says = "until the next boot: " + strings.Join(h.Transient, ", ")
 	case len(h.Notes) > 0:
 		r.Says = count(len(h.Notes), "note")
 	}
