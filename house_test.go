@@ -76,6 +76,19 @@ func TestImportsGoDown(t *testing.T) {
 	}
 }
 
+// Who takes changes back, and remembers them, is told what a system is like by
+// an interface (ledger.System) and names none.
+func TestTheEngineAndTheLedgerNameNoSystem(t *testing.T) {
+	for _, p := range packages(t, "./agent", "./agent/journal", "./agent/remote", "./providers/ledger") {
+		for _, imp := range p.Imports {
+			switch strings.TrimPrefix(imp, module+"/providers/") {
+			case "linux", "freebsd", "solaris", "director":
+				t.Errorf("%s imports %s", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
 // What the agent does not need it does not link: every byte of it travels to
 // every host, and every parser in it runs as root there.
 func TestTheAgentLinksLittle(t *testing.T) {

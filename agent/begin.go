@@ -27,8 +27,11 @@ func (e *Engine) Begin(ctx context.Context, tx Transaction, progress func(Event)
 	if !journal.ValidRun(tx.Run) {
 		return Begun{}, fmt.Errorf("%q does not name a run", tx.Run)
 	}
-	if tx.Reverts != nil && !journal.ValidRun(tx.Undoes) {
-		return Begun{}, fmt.Errorf("%q does not name a run to take back", tx.Undoes)
+	if err := tx.Request.valid(); err != nil {
+		return Begun{}, err
+	}
+	if tx.Request.Kind == Revert {
+		tx.Undoes = tx.Request.Of
 	}
 	emit := emitter(progress)
 	emit("lease", "", nil)
@@ -54,7 +57,7 @@ func (e *Engine) begin(ctx context.Context, tx Transaction, progress func(Event)
 		return Begun{}, err
 	}
 	emit("check", "", nil)
-	report, plan, err := e.look(ctx, tx, Live, Boot)
+	report, plan, err := e.look(ctx, tx.Request, Live, Boot)
 	if err != nil {
 		return Begun{}, err
 	}
@@ -88,20 +91,15 @@ func (e *Engine) stage(ctx context.Context, t *open, emit func(string, string, e
 	if t.book, err = e.readBook(ctx, e.Host); err != nil {
 		return err
 	}
-	desired, err := json.Marshal(t.Desired)
+	request, err := json.Marshal(t.Request)
 	if err != nil {
-		return fmt.Errorf("encode what the host must be: %w", err)
+		return fmt.Errorf("encode what is asked for: %w", err)
 	}
 	mark, err := journal.MarkBoot(ctx, e.Host)
 	if err != nil {
 		return err
 	}
-	head := journal.Header{Run: t.Run, Who: t.Who, Boot: mark, Desired: desired, Stage: string(t.Stage), Undoes: t.Undoes}
-	if t.Reverts != nil {
-		if head.Reverts, err = json.Marshal(t.Reverts); err != nil {
-			return fmt.Errorf("encode what is to be taken back: %w", err)
-		}
-	}
+	head := journal.Header{Run: t.Run, Who: t.Who, Boot: mark, Request: request, Stage: string(t.Stage), Undoes: t.Undoes}
 	j, err := store.Create(ctx, head)
 	if err != nil {
 		return err
@@ -121,7 +119,7 @@ func (e *Engine) stageMore(ctx context.Context, t *open, emit func(string, strin
 	// What takes a run back has the ledger's own way back among its steps, and
 	// what is drained for it is nothing new.
 	if t.Undoes == "" {
-		next, change, err := t.book.next(ledger.Path(store.Root), t.Desired, t.report)
+		next, change, err := t.book.next(ledger.Path(store.Root), t.Request, t.report)
 		if err != nil {
 			return err
 		}

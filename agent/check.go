@@ -6,19 +6,18 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
 // Check plans and checks, and reads only.
-func (e *Engine) Check(ctx context.Context, want inventory.Desired) (Report, error) {
+func (e *Engine) Check(ctx context.Context, req Request) (Report, error) {
 	ctx, leave, err := e.enter(ctx)
 	if err != nil {
 		return Report{}, err
 	}
 	defer leave()
-	report, _, err := e.check(ctx, want, Live, Boot)
+	report, _, err := e.look(ctx, req, Live, Boot)
 	if err != nil {
 		return Report{}, err
 	}
@@ -63,17 +62,19 @@ func (e *Engine) state(ctx context.Context, r *Report) error {
 	return nil
 }
 
-// check plans and checks every step of the layers, which are in the order of
-// the plan.
-func (e *Engine) check(ctx context.Context, want inventory.Desired, layers ...Layer) (Report, step.Plan, error) {
-	var r Report
-	plan, on, gone, err := e.planWhole(ctx, host.NewCache(e.Host), want, &r)
+// look plans what is asked for, and checks every step of the layers, which are
+// in the order of the plan.
+func (e *Engine) look(ctx context.Context, req Request, layers ...Layer) (Report, step.Plan, error) {
+	if err := req.valid(); err != nil {
+		return Report{}, step.Plan{}, err
+	}
+	p, err := e.planFor(ctx, host.NewCache(e.Host), req)
 	if err != nil {
 		return Report{}, step.Plan{}, fmt.Errorf("plan: %w", err)
 	}
-	e.id = r.Identity
-	r.Notes, r.Transient = plan.Notes, plan.Transient
-	return e.checkSteps(ctx, on, r, plan, gone, layers...)
+	e.id = p.id
+	r := Report{Identity: p.id, Notes: p.plan.Notes, Transient: p.plan.Transient, Removes: p.removes}
+	return e.checkSteps(ctx, p.on, r, p.plan, p.gone, layers...)
 }
 
 // checkSteps fills the report in with every step of the layers; those of gone

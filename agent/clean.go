@@ -14,23 +14,6 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host"
 )
 
-// A Cleaner is a Session that can take away what lvsfleet keeps on its host for
-// itself. Every Session is one; it is apart since few callers need it.
-type Cleaner interface {
-	// Clean removes the state folder, with the agent and the ledger in it,
-	// and what is in host.RunDir; with keepHistory the history stays. It
-	// refuses while an interrupted run is unsettled, and while there is
-	// something to give back of what lvsfleet has made of the host: what a
-	// removal has left, somebody else needing it, stays for good. The session is of no
-	// more use after it but to be closed.
-	Clean(ctx context.Context, keepHistory bool) error
-}
-
-var (
-	_ Cleaner = (*Engine)(nil)
-	_ Cleaner = (*Client)(nil)
-)
-
 // cleanTimeout bounds the removal of a folder, and the wait for a lock that has
 // been given back to be gone.
 const cleanTimeout = time.Minute
@@ -85,7 +68,7 @@ func (e *Engine) Clean(ctx context.Context, keepHistory bool) error {
 
 // givenBack names, in its error, what a removal would still do.
 func (e *Engine) givenBack(ctx context.Context) error {
-	r, _, err := e.check(ctx, inventory.Desired{OS: inventory.OS(e.id.OS)}.Removed(), Live, Boot)
+	r, _, err := e.look(ctx, ToRemove(inventory.Desired{OS: inventory.OS(e.id.OS)}), Live, Boot)
 	if err != nil {
 		return fmt.Errorf("clean: look for what is to be given back: %w", err)
 	}

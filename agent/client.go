@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 )
 
@@ -28,8 +27,8 @@ type Client struct {
 	while   func() bool   // see RenewWhile
 	begun   bool          // it may have something to end before it goes
 
-	asked *inventory.Desired // what Watch has asked about; nil: nothing
-	seen  string             // the name of what it has answered
+	asked *Request // what Watch has asked; nil: nothing
+	seen  string   // the name of what it has answered
 }
 
 var _ Session = (*Client)(nil)
@@ -252,13 +251,8 @@ func (c *Client) ask(ctx context.Context, req request, progress func(Event)) (re
 }
 
 // Check asks the agent to.
-func (c *Client) Check(ctx context.Context, want inventory.Desired) (Report, error) {
-	return c.call(ctx, request{Method: methodCheck, Desired: &want}, nil)
-}
-
-// CheckRevert asks the agent to.
-func (c *Client) CheckRevert(ctx context.Context, run string) (Report, error) {
-	return c.call(ctx, request{Method: methodCheck, Run: run}, nil)
+func (c *Client) Check(ctx context.Context, req Request) (Report, error) {
+	return c.call(ctx, request{Method: methodCheck, Request: &req}, nil)
 }
 
 // Begin asks the agent to. A line that is lost leaves nothing in force: the
@@ -292,6 +286,9 @@ func unseen(err error, what string) error {
 	}
 	return &UndoError{Cause: err, Failed: []string{what}}
 }
+
+// Cut ends the line.
+func (c *Client) Cut() { _ = c.conn.Close() }
 
 // Close lets the agent end what runs and what is open, within bounds, and
 // closes the stream; one that was only asked to check just sees the stream end.

@@ -99,6 +99,15 @@ func (e *Engine) enter(ctx context.Context) (context.Context, func(), error) {
 	return ctx, func() { cancel(); e.mu.Unlock() }, nil
 }
 
+// Cut ends a method that runs.
+func (e *Engine) Cut() {
+	e.cancelM.Lock()
+	defer e.cancelM.Unlock()
+	if e.cancel != nil {
+		e.cancel()
+	}
+}
+
 // Close ends a method that runs, undoes what was begun and not decided, or
 // finishes what was decided and not done, and gives the lease back.
 func (e *Engine) Close() error {

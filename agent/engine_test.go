@@ -140,7 +140,7 @@ func TestALeaseThatSomebodyHolds(t *testing.T) {
 	if _, err := other.Begin(t.Context(), tx("r2"), nil); !errors.As(err, &taken) || !strings.Contains(taken.Holder, "op@controller pid 7, run r1, since") {
 		t.Errorf("begin: %v", err)
 	}
-	r, err := other.Check(t.Context(), tx("").Desired)
+	r, err := other.Check(t.Context(), tx("").Request)
 	if err != nil || !strings.Contains(r.UnderWay, "run r1") || r.Unsettled != "" {
 		t.Errorf("check: %q %q %v", r.UnderWay, r.Unsettled, err)
 	}
@@ -169,7 +169,7 @@ func TestCheckReadsOnlyAndTellsWhatIsUnsettled(t *testing.T) {
 		}
 		return nil
 	}
-	r, err := engineOn(m.NewSession()).Check(t.Context(), tx("").Desired)
+	r, err := engineOn(m.NewSession()).Check(t.Context(), tx("").Request)
 	if err != nil || !strings.Contains(r.Unsettled, "run r1 of op@controller pid 7") || r.UnderWay != "" {
 		t.Errorf("check: %q %q %v", r.UnderWay, r.Unsettled, err)
 	}
@@ -183,7 +183,7 @@ func TestCheckReadsOnlyAndTellsWhatIsUnsettled(t *testing.T) {
 func TestOnlyWhatWasApprovedIsDone(t *testing.T) {
 	m := newMachine()
 	e := engineOn(m.NewSession())
-	r, err := e.Check(t.Context(), tx("").Desired)
+	r, err := e.Check(t.Context(), tx("").Request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestAnUndoThatFailsSaysSoAndIsTriedAgain(t *testing.T) {
 	m.Mend()
 	e := engineOn(m.NewSession())
 	next := tx("r2")
-	next.Desired.Release = "nothing"
+	next.Request.Desired.Release = "nothing"
 	r, err := e.Begin(t.Context(), next, nil)
 	if err != nil || !strings.Contains(r.Settled, "r1") || look(m) != before {
 		t.Errorf("the next run: %q %v", r.Settled, err)
@@ -305,7 +305,7 @@ func TestNeedsFreshLogin(t *testing.T) {
 
 func TestRunsHaveNames(t *testing.T) {
 	for _, run := range []string{"", "a/b", "..", "a b", strings.Repeat("a", 65), "a\n"} {
-		if _, err := engineOn(newMachine()).Begin(t.Context(), agent.Transaction{Run: run, Desired: inventory.Desired{}}, nil); err == nil {
+		if _, err := engineOn(newMachine()).Begin(t.Context(), agent.Transaction{Run: run, Request: agent.ToAdd(inventory.Desired{})}, nil); err == nil {
 			t.Errorf("%q was taken as a run", run)
 		}
 	}

@@ -139,7 +139,7 @@ func openRuns(m *sim.Machine) []string {
 func engineOn(h host.Host) *agent.Engine { return &agent.Engine{Host: h, Plan: plan} }
 
 func tx(run string) agent.Transaction {
-	return agent.Transaction{Run: run, Who: "op@controller pid 7", Desired: inventory.Desired{Host: "rs1", OS: inventory.Linux}}
+	return agent.Transaction{Run: run, Who: "op@controller pid 7", Request: agent.ToAdd(inventory.Desired{Host: "rs1", OS: inventory.Linux})}
 }
 
 // converge runs a whole transaction with a fresh session for the commit.
@@ -151,7 +151,7 @@ func converge(t *testing.T, m *sim.Machine, run string) (agent.Report, error) {
 // back is the transaction that takes all of a run back.
 func back(run, of string) agent.Transaction {
 	b := tx(run)
-	b.Undoes, b.Reverts = of, &agent.Reverts{}
+	b.Undoes, b.Request = of, agent.ToRevert(b.Request.Desired, of, agent.Reverts{})
 	return b
 }
 

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -294,16 +293,11 @@ func (e *Engine) verify(ctx context.Context, j *journal.Journal, left *LeftError
 	}
 	emit("verify", "", nil)
 	head, _ := j.Header()
-	tx := Transaction{Undoes: head.Undoes}
-	if err := json.Unmarshal(head.Desired, &tx.Desired); err != nil {
-		return fmt.Errorf("verify: read what the host must be: %w", err)
+	req, err := requestOf(head)
+	if err != nil {
+		return fmt.Errorf("verify: read what was asked for: %w", err)
 	}
-	if head.Reverts != nil {
-		if err := json.Unmarshal(head.Reverts, &tx.Reverts); err != nil {
-			return fmt.Errorf("verify: read what was taken back: %w", err)
-		}
-	}
-	r, _, err := e.look(ctx, tx, Boot)
+	r, _, err := e.look(ctx, req, Boot)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}

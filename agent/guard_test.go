@@ -175,7 +175,7 @@ func TestOfTwoControllersOneIsToldWhoTheOtherIs(t *testing.T) {
 	if !errors.As(err, &taken) || !strings.HasPrefix(taken.Holder, "op@controller pid 7, run r1, since 2") {
 		t.Fatalf("the second: %v", err)
 	}
-	report, err := second.Check(t.Context(), tx("r2").Desired)
+	report, err := second.Check(t.Context(), tx("r2").Request)
 	if err != nil || report.UnderWay != taken.Holder {
 		t.Errorf("check: under way %q, %v", report.UnderWay, err)
 	}
@@ -202,8 +202,8 @@ func TestARunWithNothingToDoTakesNoGuard(t *testing.T) {
 		return nil
 	}
 	e := guardedEngine(m.NewSession())
-	want := tx("r1").Desired
-	want.Release = "nothing"
+	want := tx("r1").Request
+	want.Desired.Release = "nothing"
 	report, err := e.Check(t.Context(), want)
 	if err != nil || agent.Differs(report) {
 		t.Fatal(agent.Differs(report), err)

@@ -94,7 +94,7 @@ func TestKilledAtEachChangeAndSettledByTheNext(t *testing.T) {
 			s := m.NewSession()
 			settler := engineOn(s)
 			next := tx("r2")
-			next.Desired.Release = "nothing"
+			next.Request.Desired.Release = "nothing"
 			if _, err := settler.Begin(t.Context(), next, nil); err != nil {
 				t.Errorf("%s at %d: settle: %v", how.name, at, err)
 			}

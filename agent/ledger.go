@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/lvsfleet/lvsfleet/agent/journal"
-	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ledger"
 	"github.com/lvsfleet/lvsfleet/providers/step"
@@ -36,44 +36,78 @@ func (e *Engine) readBook(ctx context.Context, h host.Host) (book, error) {
 	return book{l, sum}, err
 }
 
-// planWhole plans what the host must be. Where that is all that is wanted of
-// it, what lvsfleet made there for anything else is to go: gone names those
-// steps. The steps are to be checked on the host that is returned.
-func (e *Engine) planWhole(ctx context.Context, h host.Host, want inventory.Desired, r *Report) (plan step.Plan, on host.Host, gone map[string]bool, err error) {
-	var b book
-	if want.Whole || len(want.Yields) > 0 {
-		if b, err = e.readBook(ctx, h); err != nil {
-			return step.Plan{}, nil, nil, err
+// A planned is a plan, and what is known with it.
+type planned struct {
+	plan step.Plan
+	id   host.Identity
+	on   host.Host       // what its steps are to be checked on
+	gone map[string]bool // its steps about what is not wanted any more
+	// removes: what lvsfleet once made here, and is not wanted any more, has a
+	// part in it.
+	removes bool
+}
+
+// planFor plans what is asked for.
+func (e *Engine) planFor(ctx context.Context, h host.Host, req Request) (planned, error) {
+	want := req.Desired
+	switch {
+	case req.Kind == Revert:
+		plan, err := e.planBack(ctx, h, req)
+		return planned{plan: plan, id: e.id, on: h}, err
+	case req.Kind == Converge && req.Partial:
+		plan, id, err := e.Plan(ctx, h, want)
+		return planned{plan: plan, id: id, on: h}, err
+	}
+	p := planned{on: h}
+	var err error
+	if req.Kind == Converge {
+		p.id, err = host.Identify(ctx, h) // the planner compares it
+	} else {
+		p.id, err = providers.Identify(ctx, h, want, req.Kind == Remove || req.Kind == ReleaseVIPs)
+	}
+	if err != nil {
+		return p, err
+	}
+	if req.Kind == Withdraw {
+		p.plan, err = providers.Withdraw(ctx, h, want, req.Entries)
+		return p, err
+	}
+	b, err := e.readBook(ctx, h)
+	if err != nil {
+		return p, err
+	}
+	if req.Kind == ReleaseVIPs {
+		p.plan, p.gone = b.Release(req.VIPs)
+		return p, nil
+	}
+	sys := providers.SystemOf(p.id.OS)
+	shrinks := b.Shrinks(want)
+	p.removes = shrinks || b.Serves(want, sys)
+	if req.Kind == Converge {
+		bare := h
+		if !b.Empty() {
+			bare = ledger.Bare{Host: h, Ledger: b.Ledger, System: sys, Asis: !shrinks}
+		}
+		if p.plan, p.id, err = e.Plan(ctx, bare, want); err != nil {
+			return p, err
 		}
 	}
-	bare, shrinks := h, b.Shrinks(want)
-	if !b.Empty() {
-		bare = ledger.Bare{Host: h, Ledger: b.Ledger, Asis: !shrinks}
-	}
-	if plan, r.Identity, err = e.Plan(ctx, bare, want); err != nil {
-		return step.Plan{}, nil, nil, err
-	}
-	if len(want.Yields) > 0 {
-		plan, gone = b.Yield(want.Yields)
-		return plan, h, gone, nil
-	}
-	on, r.Removes = h, shrinks || b.Serves(want)
 	if shrinks {
-		plan, gone = b.Complete(plan, want)
-		on = ledger.Keeper{Host: h, Ledger: b.Ledger}
+		p.plan, p.gone = b.Complete(sys, p.plan, want)
+		p.on = ledger.Keeper{Host: h, Ledger: b.Ledger}
 	}
-	return plan, on, gone, nil
+	return p, nil
 }
 
 // next gives the ledger after the report's changes, and the change of its file.
-func (b book) next(path string, want inventory.Desired, r Report) (book, step.Change, error) {
+func (b book) next(path string, req Request, r Report) (book, step.Change, error) {
 	var changes []ledger.Change
 	for _, i := range r.Items {
 		if !i.Change.Holds() || i.Gone {
 			changes = append(changes, ledger.Change{Step: i.Step, Boot: i.Layer == Boot, Gone: i.Gone, Change: i.Change})
 		}
 	}
-	n := book{b.Next(want, changes), step.Absent}
+	n := book{b.Next(providers.SystemOf(r.Identity.OS), req.Desired, req.whole(), changes), step.Absent}
 	before, err := b.File()
 	if err != nil {
 		return book{}, step.Change{}, err

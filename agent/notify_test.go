@@ -69,7 +69,7 @@ func TestAManagerIsToldOfItsFileAndOfItsUndo(t *testing.T) {
 	var g manager
 	m := g.machine()
 	before := look(m)
-	want := agent.Transaction{Run: "r1", Desired: wish(true, false)}
+	want := agent.Transaction{Run: "r1", Request: agent.ToConverge(wish(true, false))}
 	r := g.run(t, m, want)
 	i := slices.IndexFunc(r.Items, func(i agent.Item) bool { return i.Step == "file:/etc/one.conf" })
 	if i < 0 || r.Items[i].Change.Do[1].String() != "reread" {
@@ -85,7 +85,7 @@ func TestAManagerIsToldOfItsFileAndOfItsUndo(t *testing.T) {
 	}
 	want.Run = "r3"
 	g.run(t, m, want)
-	g.run(t, m, agent.Transaction{Run: "r4", Desired: wish(false, false)})
+	g.run(t, m, agent.Transaction{Run: "r4", Request: agent.ToConverge(wish(false, false))})
 	if want := []string{"one=1", "one=0", "one=1", "one=0"}; !slices.Equal(g.told, want) || look(m) != before {
 		t.Errorf("after a removal the manager read %q, want %q", g.told, want)
 	}
@@ -99,7 +99,7 @@ func TestAManagerIsToldOfItsFileAndOfItsUndo(t *testing.T) {
 func TestAManagerThatDoesNotListenIsNoted(t *testing.T) {
 	g := manager{fail: true}
 	m := g.machine()
-	g.run(t, m, agent.Transaction{Run: "r1", Desired: wish(true, false)})
+	g.run(t, m, agent.Transaction{Run: "r1", Request: agent.ToConverge(wish(true, false))})
 	if len(g.told) != 1 {
 		t.Errorf("told %d times", len(g.told))
 	}
@@ -121,7 +121,7 @@ func TestAManagerIsToldByWhoFinishesTheCommit(t *testing.T) {
 	var g manager
 	m := g.machine()
 	e := &agent.Engine{Host: m.NewSession(), Plan: planNotified}
-	if _, err := e.Begin(t.Context(), agent.Transaction{Run: "r1", Desired: wish(true, false)}, nil); err != nil {
+	if _, err := e.Begin(t.Context(), agent.Transaction{Run: "r1", Request: agent.ToConverge(wish(true, false))}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Apply(t.Context(), nil); err != nil {

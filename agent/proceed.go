@@ -27,7 +27,7 @@ func (e *Engine) proceed(ctx context.Context, tx Transaction, progress func(Even
 
 func (e *Engine) more(ctx context.Context, tx Transaction, emit func(string, string, error)) (Begun, error) {
 	emit("check", "", nil)
-	report, plan, err := e.look(ctx, tx, Live, Boot)
+	report, plan, err := e.look(ctx, tx.Request, Live, Boot)
 	if err != nil {
 		return Begun{}, err
 	}

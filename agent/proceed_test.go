@@ -32,7 +32,7 @@ func inTwo(_ context.Context, h host.Host, want inventory.Desired) (step.Plan, h
 
 func part(release string, continues bool) agent.Transaction {
 	t := tx("r1")
-	t.Desired.Release, t.Continues = release, continues
+	t.Request.Desired.Release, t.Continues = release, continues
 	return t
 }
 

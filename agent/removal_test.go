@@ -19,7 +19,7 @@ import (
 func planFor(_ context.Context, h host.Host, want inventory.Desired) (step.Plan, host.Identity, error) {
 	id, err := host.Identify(context.Background(), h)
 	var p step.Plan
-	if want.Bare || err != nil {
+	if err != nil {
 		return p, id, err
 	}
 	line := func(text string) step.Edit {
@@ -53,7 +53,7 @@ func planFor(_ context.Context, h host.Host, want inventory.Desired) (step.Plan,
 }
 
 func wish(v4, v6 bool) inventory.Desired {
-	d := inventory.Desired{Host: "rs1", OS: inventory.Linux, Whole: true}
+	d := inventory.Desired{Host: "rs1", OS: inventory.Linux}
 	on := true
 	if v4 {
 		d.IPForward4 = &on
@@ -65,11 +65,11 @@ func wish(v4, v6 bool) inventory.Desired {
 }
 
 // become runs a whole transaction.
-func become(t *testing.T, m *sim.Machine, run string, d inventory.Desired) agent.Report {
+func become(t *testing.T, m *sim.Machine, run string, req agent.Request) agent.Report {
 	t.Helper()
 	e := &agent.Engine{Host: m.NewSession(), Plan: planFor}
 	defer e.Close()
-	begun, err := e.Begin(t.Context(), agent.Transaction{Run: run, Desired: d}, nil)
+	begun, err := e.Begin(t.Context(), agent.Transaction{Run: run, Request: req}, nil)
 	r := e.Found()
 	if begun.Differs != agent.Differs(r) {
 		t.Errorf("%s differs: %t, and what was found: %t", run, begun.Differs, agent.Differs(r))
@@ -99,23 +99,23 @@ func ledgerOf(m *sim.Machine) (text string) {
 func TestWhatIsNotWantedAnyMoreGoes(t *testing.T) {
 	m := newMachine()
 	before := look(m)
-	become(t, m, "r1", wish(true, false))
+	become(t, m, "r1", agent.ToConverge(wish(true, false)))
 	one := look(m)
-	become(t, m, "r2", wish(true, true))
-	if r := become(t, m, "r3", wish(true, true)); agent.Differs(r) || r.Removes {
+	become(t, m, "r2", agent.ToConverge(wish(true, true)))
+	if r := become(t, m, "r3", agent.ToConverge(wish(true, true))); agent.Differs(r) || r.Removes {
 		t.Fatalf("again: %+v", r)
 	}
-	r := become(t, m, "r4", wish(true, false))
+	r := become(t, m, "r4", agent.ToConverge(wish(true, false)))
 	if !r.Removes {
 		t.Error("nothing is said to go")
 	}
 	if now := look(m); now != one {
 		t.Errorf("not as it was with less:\n%s\nwas:\n%s", now, one)
 	}
-	if r := become(t, m, "r5", wish(true, false)); agent.Differs(r) {
+	if r := become(t, m, "r5", agent.ToConverge(wish(true, false))); agent.Differs(r) {
 		t.Errorf("again: %+v", r)
 	}
-	bare := wish(true, false).Removed()
+	bare := agent.ToRemove(wish(true, false))
 	become(t, m, "r6", bare)
 	if now := look(m); now != before {
 		t.Errorf("not as before:\n%s\nwas:\n%s", now, before)
@@ -130,9 +130,8 @@ func TestWhatIsNotWantedAnyMoreGoes(t *testing.T) {
 
 func TestAPartOnlyAdds(t *testing.T) {
 	m := newMachine()
-	become(t, m, "r1", wish(true, true))
-	part := wish(true, false)
-	part.Whole = false
+	become(t, m, "r1", agent.ToConverge(wish(true, true)))
+	part := agent.ToAdd(wish(true, false))
 	if r := become(t, m, "r2", part); agent.Differs(r) {
 		t.Errorf("a part took something away: %+v", r)
 	}
@@ -140,14 +139,14 @@ func TestAPartOnlyAdds(t *testing.T) {
 
 func TestRemovalKeepsWhatOthersDid(t *testing.T) {
 	m := newMachine()
-	become(t, m, "r1", wish(true, true))
+	become(t, m, "r1", agent.ToConverge(wish(true, true)))
 	m.FS.Put("/etc/one.conf", 0o600, "one=0\nforward\ntheirs\nforward6\nalso theirs\n")
 	m.FS.Put("/etc/new.d/deep/other.conf", 0o644, "theirs\n")
 	m.FS.Put("/etc/two.conf", 0o755, "two=0\ntwo=3\n") // our very line
 	m.FS.Remove("/etc/link")
 	m.FS.Link("/etc/link", "theirs")
 	m.Locked(func() { m.Net.Sysctls["b"] = "7" })
-	r := become(t, m, "r2", wish(false, false))
+	r := become(t, m, "r2", agent.ToConverge(wish(false, false)))
 	var notes []string
 	for _, i := range r.Items {
 		notes = append(notes, i.Change.Notes...)
@@ -175,10 +174,10 @@ func TestRemovalKeepsWhatOthersDid(t *testing.T) {
 // A removal that is not committed leaves everything as it was, the ledger too.
 func TestARemovalIsUndone(t *testing.T) {
 	m := newMachine()
-	become(t, m, "r1", wish(true, true))
+	become(t, m, "r1", agent.ToConverge(wish(true, true)))
 	before, book := look(m), ledgerOf(m)
 	e := &agent.Engine{Host: m.NewSession(), Plan: planFor}
-	if _, err := e.Begin(t.Context(), agent.Transaction{Run: "r2", Desired: wish(false, false)}, nil); err != nil {
+	if _, err := e.Begin(t.Context(), agent.Transaction{Run: "r2", Request: agent.ToConverge(wish(false, false))}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Apply(t.Context(), nil); err != nil {
@@ -204,7 +203,7 @@ func TestCleanWantsAllGivenBack(t *testing.T) {
 		}
 		return 0
 	}
-	become(t, m, "r1", wish(true, false))
+	become(t, m, "r1", agent.ToConverge(wish(true, false)))
 	clean := func() error {
 		e := &agent.Engine{Host: m.NewSession(), Plan: planFor}
 		return errors.Join(e.Clean(t.Context(), false), e.Close())
@@ -221,7 +220,7 @@ func TestCleanWantsAllGivenBack(t *testing.T) {
 	}
 	// What somebody has changed since is not in the way.
 	m.Locked(func() { m.Net.Sysctls["a"] = "7" })
-	become(t, m, "r2", wish(true, false).Removed())
+	become(t, m, "r2", agent.ToRemove(wish(true, false)))
 	if err := clean(); err != nil {
 		t.Error(err)
 	}

@@ -9,28 +9,11 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/agent/journal"
 	"github.com/lvsfleet/lvsfleet/inventory"
-	"github.com/lvsfleet/lvsfleet/providers/director"
+	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 	"github.com/lvsfleet/lvsfleet/providers/ledger"
-	"github.com/lvsfleet/lvsfleet/providers/linux"
 	"github.com/lvsfleet/lvsfleet/providers/step"
-)
-
-// A Reverter is a Session that can look at the way back from a run. Every
-// Session is one; it is apart since few callers need it.
-type Reverter interface {
-	// CheckRevert is Check of the way back from what run has changed on the
-	// host and was committed: nothing, where it changed nothing here. It
-	// refuses where a later run has changed the host, and where a file is
-	// neither as it was made nor as before. What others have changed since in
-	// live state is left, and noted.
-	CheckRevert(ctx context.Context, run string) (Report, error)
-}
-
-var (
-	_ Reverter = (*Engine)(nil)
-	_ Reverter = (*Client)(nil)
 )
 
 // Reverts says how much of a run a transaction takes back. The zero value: all
@@ -61,45 +44,15 @@ const (
 	Machine Part = "machine"
 )
 
-// CheckRevert looks at the way back.
-func (e *Engine) CheckRevert(ctx context.Context, run string) (Report, error) {
-	ctx, leave, err := e.enter(ctx)
-	if err != nil {
-		return Report{}, err
-	}
-	defer leave()
-	if !journal.ValidRun(run) {
-		return Report{}, fmt.Errorf("%q does not name a run", run)
-	}
-	report, _, err := e.look(ctx, Transaction{Undoes: run, Reverts: &Reverts{}}, Live, Boot)
-	if err != nil {
-		return Report{}, err
-	}
-	return report, e.state(ctx, &report)
-}
-
-// look plans and checks what the transaction is to do.
-func (e *Engine) look(ctx context.Context, tx Transaction, layers ...Layer) (Report, step.Plan, error) {
-	if tx.Reverts == nil {
-		return e.check(ctx, tx.Desired, layers...)
-	}
-	cache := host.NewCache(e.Host)
-	plan, err := e.planBack(ctx, cache, tx)
-	if err != nil {
-		return Report{}, step.Plan{}, fmt.Errorf("plan: %w", err)
-	}
-	r := Report{Identity: e.id, Notes: plan.Notes}
-	return e.checkSteps(ctx, cache, r, plan, nil, layers...)
-}
-
 // planBack makes the plan that takes the run back: the mirror of what its
 // journals tell. What earlier attempts have done of that to the table and to
 // files stands between, and is taken back first: what is left is their sum.
-func (e *Engine) planBack(ctx context.Context, h host.Host, tx Transaction) (step.Plan, error) {
-	run, back := tx.Undoes, *tx.Reverts
+func (e *Engine) planBack(ctx context.Context, h host.Host, req Request) (step.Plan, error) {
+	run, back := req.Of, *req.Reverts
 	if err := e.identify(ctx); err != nil {
 		return step.Plan{}, err
 	}
+	sys := providers.SystemOf(e.id.OS)
 	store, err := e.store(ctx)
 	if err != nil {
 		return step.Plan{}, err
@@ -118,14 +71,12 @@ func (e *Engine) planBack(ctx context.Context, h host.Host, tx Transaction) (ste
 	var live, boot []step.Made
 	rules := "" // the file's step, where it matters
 	if back.Part != All || len(back.Stages) > 0 {
-		name, err := director.RulesFile(ctx, h, e.id, tx.Desired.Network)
-		if err != nil {
+		if rules, err = sys.RulesStep(ctx, h, e.id, req.Desired.Network); err != nil {
 			return step.Plan{}, err
 		}
-		rules = director.RulesStep(name)
 	}
 	var book *ledgerBack
-	hold, both := places(back.Hold), places(slices.Concat(back.Hold, back.Keep))
+	hold, both := places(sys, back.Hold), places(sys, slices.Concat(back.Hold, back.Keep))
 	for _, p := range past {
 		own := p.Undoes == run
 		if !own && p.Run != run {
@@ -165,10 +116,10 @@ func (e *Engine) planBack(ctx context.Context, h host.Host, tx Transaction) (ste
 			}
 		}
 	}
-	plan := step.Plan{Live: linux.Back(live), Boot: step.Reversals(boot)}
+	plan := step.Plan{Live: sys.Back(live), Boot: step.Reversals(boot)}
 	for i, s := range plan.Boot {
 		if s.ID() == rules && len(back.Hold) > 0 {
-			plan.Boot[i] = withoutHeld{s, back.Hold}
+			plan.Boot[i] = withoutHeld{s, sys, back.Hold}
 		}
 	}
 	if book != nil && back.Part == All {
@@ -227,11 +178,11 @@ type heldPlaces struct {
 	services map[ipvs.Key]bool
 }
 
-func places(list []inventory.Withdrawal) heldPlaces {
+func places(sys ledger.System, list []inventory.Withdrawal) heldPlaces {
 	p := heldPlaces{map[place]bool{}, map[ipvs.Key]bool{}}
 	for _, w := range list {
-		key := director.KeyOf(w)
-		p.entries[place{key, ipvs.DestKey{Addr: w.Server, Port: uint16(w.ServerPort)}}] = true
+		key, dest := sys.Entry(w)
+		p.entries[place{key, dest}] = true
 		p.services[key] = true
 	}
 	return p
@@ -303,6 +254,7 @@ func (l ledgerBack) Check(ctx context.Context, h host.Host) (step.Change, error)
 // be there yet.
 type withoutHeld struct {
 	step.Step
+	sys  ledger.System
 	hold []inventory.Withdrawal
 }
 
@@ -317,7 +269,7 @@ func (w withoutHeld) Check(ctx context.Context, h host.Host) (step.Change, error
 		return c, nil
 	}
 	f := *c.Do[i].File
-	f.Data = director.DropRules(f.Data, w.hold)
+	f.Data = w.sys.DropRules(f.Data, w.hold)
 	now, err := h.ReadFile(ctx, c.Do[i].Path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return step.Change{}, fmt.Errorf("read %s: %w", c.Do[i].Path, err)

@@ -21,7 +21,7 @@ import (
 func checkRevert(t *testing.T, m *sim.Machine, run string) (agent.Report, error) {
 	t.Helper()
 	e := engineOn(m.NewSession())
-	r, err := e.CheckRevert(t.Context(), run)
+	r, err := e.Check(t.Context(), agent.ToRevert(inventory.Desired{OS: inventory.Linux}, run, agent.Reverts{}))
 	return r, errors.Join(err, e.Close())
 }
 
@@ -221,7 +221,7 @@ func TestARunOfSeveralTransactionsIsTakenBack(t *testing.T) {
 		e := engineOn(m.NewSession())
 		e.Plan = parts
 		b := tx("r1")
-		b.Stage, b.Desired.Release = s.stage, s.value
+		b.Stage, b.Request.Desired.Release = s.stage, s.value
 		if _, err := e.Begin(t.Context(), b, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +240,7 @@ func TestARunOfSeveralTransactionsIsTakenBack(t *testing.T) {
 		{[]inventory.Stage{inventory.Prepare, inventory.Withdraw, inventory.Admit}, "a=0 one=0"},
 	} {
 		b := back("r2", "r1")
-		b.Reverts.Stages = s.stages
+		b.Request.Reverts.Stages = s.stages
 		if _, err := transact(t, m, b); err != nil {
 			t.Fatal(err)
 		}

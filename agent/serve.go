@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 )
@@ -68,7 +67,7 @@ type conversation struct {
 	out    *frameWriter
 	words  chan string // nonces that the controller has said again
 
-	watched *inventory.Desired // what is asked about by watch; one request at a time
+	watched *Request // what is asked about by watch; one request at a time
 
 	mu      sync.Mutex
 	cancels map[uint64]context.CancelFunc // of what was asked and is not answered
@@ -206,11 +205,8 @@ func (c *conversation) answer(ctx context.Context, req request) {
 	var report Report
 	var err error
 	switch {
-	case req.Method == methodCheck && req.Desired != nil:
-		report, err = c.engine.Check(ctx, *req.Desired)
-		res.Report = &report
-	case req.Method == methodCheck && req.Run != "":
-		report, err = c.engine.CheckRevert(ctx, req.Run)
+	case req.Method == methodCheck && req.Request != nil:
+		report, err = c.engine.Check(ctx, *req.Request)
 		res.Report = &report
 	case req.Method == methodBegin && req.Tx != nil:
 		res.Begun, err = c.engine.Begin(ctx, *req.Tx, progress)

@@ -10,15 +10,35 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 	"github.com/lvsfleet/lvsfleet/providers/step"
+	"github.com/lvsfleet/lvsfleet/providers/verify"
 )
 
 // A Session is the controller's conversation with one host. Its methods are
-// not called concurrently, except Close, which ends a method that runs.
+// not called concurrently, except Close and Cut, which
+// end a method that runs.
 type Session interface {
 	// Check plans and checks. It reads only: it settles and sweeps nothing,
 	// and reports what it finds unsettled or under way.
-	Check(ctx context.Context, want inventory.Desired) (Report, error)
+	Check(ctx context.Context, req Request) (Report, error)
+	// Watch is Check and, where table is set, a reading of the host's runtime
+	// IPVS table, for a session that is asked over and over: as long as
+	// nothing changes it costs one message each way. What req points to is
+	// not changed while the session lives: the same pointer is the same
+	// question, and is asked without it.
+	Watch(ctx context.Context, req *Request, table bool) (Sighting, error)
+	// Table lists the entries of the services named in a director's runtime
+	// IPVS table, or of all where none is, services and entries in order. It
+	// reads only, and may be asked between the other methods, whatever is
+	// begun.
+	Table(ctx context.Context, services ...ipvs.Key) ([]Entry, error)
+	// Verify does the checks of the host's place in the cluster and gives a
+	// result for each, in their order. Those of kind verify.Path touch a
+	// director for a moment: for them the host's lease is taken, unless this
+	// session holds it for the same run, and given back. An error is of those,
+	// or of the line: the results are then what could be found out without.
+	Verify(ctx context.Context, v Verification) ([]verify.Result, error)
 	// Begin takes the host's lease (unless this session holds it for the same
 	// run already), settles what an interrupted run left, checks again and
 	// stages every file: a full disk or a read-only file system is found
@@ -39,22 +59,31 @@ type Session interface {
 	// still be reached. The lease stays with the session that began until it
 	// is closed: a director has two transactions in one run.
 	Finish(ctx context.Context, run string, commit bool, progress func(Event)) error
+	// Clean removes what lvsfleet keeps on the host for itself: the state
+	// folder, with the agent and the ledger in it, and what is in host.RunDir;
+	// with keepHistory the history stays. It refuses while an interrupted run
+	// is unsettled, and while there is something to give back of what lvsfleet
+	// has made of the host: what a removal has left, somebody else needing it,
+	// stays for good. The session is of no more use after it but to be closed.
+	Clean(ctx context.Context, keepHistory bool) error
+	// Cut ends at once whatever waits for the host, as a line does that is
+	// lost; Close is still to be called. It may be called beside any method.
+	Cut()
 	Close() error
 }
 
 // A Transaction is one change of one host.
 type Transaction struct {
-	Run     string            `json:"run"` // names the fleet's run: letters, digits, "-"
-	Who     string            `json:"who"` // user@host of the controller, for those who find the lease taken
-	Desired inventory.Desired `json:"desired"`
+	Run string `json:"run"` // names the fleet's run: letters, digits, "-"
+	Who string `json:"who"` // user@host of the controller, for those who find the lease taken
+	// Request is what is to be done.
+	Request Request `json:"request"`
 	// Stage is the part of the fleet's run that it is, which its record tells.
 	Stage inventory.Stage `json:"stage,omitempty"`
-	// Undoes says that it is a part of taking an earlier run back; "" it is
-	// not. What that run changed here counts as taken back from then on.
+	// Undoes says that it is a part of taking an earlier run back, be it the
+	// Request's or a drain for it; "" it is not. What that run changed here
+	// counts as taken back from then on.
 	Undoes string `json:"undoes,omitempty"`
-	// Reverts has the way back from what Undoes changed done, instead of what
-	// Desired says.
-	Reverts *Reverts `json:"reverts,omitempty"`
 	// Approved is the Fingerprint of the report whose operations a person
 	// agreed to; "" agrees to anything. Others are refused with
 	// ErrNotApproved.

@@ -40,11 +40,11 @@ func TestAnAgentDoesWhatTheEngineDoes(t *testing.T) {
 	m := newMachine()
 	after := wanted(t)
 	c, _, _, ended := serve(t, m, plan)
-	local, err := engineOn(m.NewSession()).Check(t.Context(), tx("").Desired)
+	local, err := engineOn(m.NewSession()).Check(t.Context(), tx("").Request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote, err := c.Check(t.Context(), tx("").Desired)
+	remote, err := c.Check(t.Context(), tx("").Request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestCancelCrossesTheWire(t *testing.T) {
 	if diff := cmp.Diff(before, look(m)); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := c.Check(t.Context(), tx("").Desired); err != nil {
+	if _, err := c.Check(t.Context(), tx("").Request); err != nil {
 		t.Errorf("the session is of no more use: %v", err)
 	}
 }
@@ -196,7 +196,7 @@ func TestNobodyThere(t *testing.T) {
 		"another build":  {"lvsfleet-agent/1 b2\n", "the agent there is of build b2, not b1"},
 	} {
 		s := agent.NewClient(stream{strings.NewReader(c.said), io.Discard}, "b1")
-		_, err := s.Check(t.Context(), inventory.Desired{})
+		_, err := s.Check(t.Context(), agent.ToAdd(inventory.Desired{}))
 		var nobody *agent.NoAgentError
 		if !errors.As(err, &nobody) || err.Error() != c.want {
 			t.Errorf("%s: %v", name, err)

@@ -8,15 +8,6 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 )
 
-// A TableReader is a Session with a director that can read its live IPVS
-// table.
-type TableReader interface {
-	// Table lists the entries of the services named, or of all where none is,
-	// services and entries in order. It reads only, and may be asked between
-	// the other methods, whatever is begun.
-	Table(ctx context.Context, services ...ipvs.Key) ([]Entry, error)
-}
-
 // An Entry is one real server of one service in a live table.
 type Entry struct {
 	Service ipvs.Key         `json:"service"`
@@ -32,11 +23,6 @@ type Entry struct {
 	// them.
 	Counts ipvs.Counts `json:"counts,omitzero"`
 }
-
-var (
-	_ TableReader = (*Engine)(nil)
-	_ TableReader = (*Client)(nil)
-)
 
 // Table reads the host's table.
 func (e *Engine) Table(ctx context.Context, only ...ipvs.Key) ([]Entry, error) {

@@ -12,28 +12,12 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/verify"
 )
 
-// A Verifier is a Session that looks at its host's place in the cluster. Every
-// Session is one; it is apart since few callers need it.
-type Verifier interface {
-	// Verify does the checks and gives a result for each, in their order.
-	// Those of kind verify.Path touch a director for a moment: for them the
-	// host's lease is taken, unless this session holds it for the same run,
-	// and given back. An error is of those, or of the line: the results are
-	// then what could be found out without.
-	Verify(ctx context.Context, v Verification) ([]verify.Result, error)
-}
-
 // A Verification is what is to be looked at on one host.
 type Verification struct {
 	Run    string         `json:"run"` // as of a Transaction
 	Who    string         `json:"who"`
 	Checks []verify.Check `json:"checks"`
 }
-
-var (
-	_ Verifier = (*Engine)(nil)
-	_ Verifier = (*Client)(nil)
-)
 
 // Verify does the checks: those that read only first, then the paths.
 func (e *Engine) Verify(ctx context.Context, v Verification) ([]verify.Result, error) {

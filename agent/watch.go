@@ -7,18 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 )
-
-// A Watcher is a Session that is asked over and over, and costs little as long
-// as nothing changes: one message each way.
-type Watcher interface {
-	// Watch is Check and, where table is set, a reading of the host's live
-	// IPVS table. What want points to is not changed while the session lives:
-	// the same pointer is the same question, and is asked without it.
-	Watch(ctx context.Context, want *inventory.Desired, table bool) (Sighting, error)
-}
 
 // A Sighting is what Watch saw.
 type Sighting struct {
@@ -28,14 +18,9 @@ type Sighting struct {
 	Table  []Entry // with the kernel's counters
 }
 
-var (
-	_ Watcher = (*Engine)(nil)
-	_ Watcher = (*Client)(nil)
-)
-
 // Watch checks, and reads the table.
-func (e *Engine) Watch(ctx context.Context, want *inventory.Desired, table bool) (Sighting, error) {
-	report, err := e.Check(ctx, *want)
+func (e *Engine) Watch(ctx context.Context, req *Request, table bool) (Sighting, error) {
+	report, err := e.Check(ctx, *req)
 	if err != nil {
 		return Sighting{}, err
 	}
@@ -47,36 +32,36 @@ func (e *Engine) Watch(ctx context.Context, want *inventory.Desired, table bool)
 }
 
 // Watch asks the agent to.
-func (c *Client) Watch(ctx context.Context, want *inventory.Desired, table bool) (Sighting, error) {
+func (c *Client) Watch(ctx context.Context, req *Request, table bool) (Sighting, error) {
 	c.mu.Lock()
-	req := request{Method: methodWatch, Known: c.seen, Table: table}
-	if c.asked != want {
-		req.Desired, req.Known = want, ""
+	msg := request{Method: methodWatch, Known: c.seen, Table: table}
+	if c.asked != req {
+		msg.Request, msg.Known = req, ""
 	}
 	c.mu.Unlock()
-	res, err := c.ask(ctx, req, nil)
+	res, err := c.ask(ctx, msg, nil)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
 		c.asked, c.seen = nil, "" // whether it was heard is not known
 		return Sighting{}, err
 	}
-	if res.Report == nil && (req.Known == "" || res.Known != req.Known) {
+	if res.Report == nil && (msg.Known == "" || res.Known != msg.Known) {
 		c.asked = nil
 		return Sighting{}, fmt.Errorf("the agent answers neither with a report nor with the last one's name")
 	}
-	c.asked, c.seen = want, res.Known
+	c.asked, c.seen = req, res.Known
 	return Sighting{Report: res.Report, Table: res.Table}, nil
 }
 
 // watch answers the question that the controller asked last. It keeps a name
 // of what it answered, so that it need not say it again.
 func (c *conversation) watch(ctx context.Context, req request) (response, error) {
-	if req.Desired != nil {
-		c.watched = req.Desired
+	if req.Request != nil {
+		c.watched = req.Request
 	}
 	if c.watched == nil {
-		return response{}, fmt.Errorf("request %q: what the host must be has not been said", req.Method)
+		return response{}, fmt.Errorf("request %q: what is wanted of the host has not been said", req.Method)
 	}
 	seen, err := c.engine.Watch(ctx, c.watched, req.Table)
 	if err != nil {

@@ -51,7 +51,7 @@ func watched(t *testing.T, m *sim.Machine) (*agent.Client, *counting) {
 func TestAWatchThatFindsNothingNewCostsOneSmallMessageEachWay(t *testing.T) {
 	m := newMachine()
 	c, line := watched(t, m)
-	want := tx("").Desired
+	want := tx("").Request
 	first, err := c.Watch(t.Context(), &want, false)
 	if err != nil || first.Report == nil {
 		t.Fatalf("%+v, %v", first, err)
@@ -85,7 +85,7 @@ func TestAWatchThatFindsNothingNewCostsOneSmallMessageEachWay(t *testing.T) {
 	}
 	// Another question is asked whole.
 	other := want
-	other.Release = "nothing"
+	other.Desired.Release = "nothing"
 	if s, err := c.Watch(t.Context(), &other, false); err != nil || s.Report == nil || len(s.Report.Items) != 0 {
 		t.Errorf("another question: %+v, %v", s, err)
 	}
@@ -97,7 +97,7 @@ func TestAWatchThatFindsNothingNewCostsOneSmallMessageEachWay(t *testing.T) {
 func TestAWatchLeavesNothingToEnd(t *testing.T) {
 	m := newMachine()
 	c, line := watched(t, m)
-	want := tx("").Desired
+	want := tx("").Request
 	if _, err := c.Watch(t.Context(), &want, false); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestAWatchLeavesNothingToEnd(t *testing.T) {
 func TestAWatchThatFailsIsAskedWholeAgain(t *testing.T) {
 	m := newMachine()
 	c, _ := watched(t, m)
-	want := tx("").Desired
+	want := tx("").Request
 	if _, err := c.Watch(t.Context(), &want, true); err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 	"github.com/lvsfleet/lvsfleet/providers/verify"
 )
@@ -272,14 +271,14 @@ const (
 
 // A request is what the controller asks.
 type request struct {
-	ID      uint64             `json:"id"`
-	Method  string             `json:"method"`
-	Desired *inventory.Desired `json:"desired,omitempty"` // check; watch, where it is another than the last
-	Tx      *Transaction       `json:"tx,omitempty"`      // begin
-	Run     string             `json:"run,omitempty"`     // finish; check: of the way back from it
-	Commit  bool               `json:"commit,omitempty"`  // finish
-	Verify  *Verification      `json:"verify,omitempty"`  // verify
-	Nonce   string             `json:"nonce,omitempty"`   // word
+	ID      uint64        `json:"id"`
+	Method  string        `json:"method"`
+	Request *Request      `json:"request,omitempty"` // check; watch, where it is another than the last
+	Tx      *Transaction  `json:"tx,omitempty"`      // begin
+	Run     string        `json:"run,omitempty"`     // finish
+	Commit  bool          `json:"commit,omitempty"`  // finish
+	Verify  *Verification `json:"verify,omitempty"`  // verify
+	Nonce   string        `json:"nonce,omitempty"`   // word
 	// KeepHistory is of clean.
 	KeepHistory bool `json:"keep_history,omitempty"`
 	// Services are those that a table is asked for; none: all.

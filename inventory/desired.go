@@ -26,16 +26,6 @@ type Desired struct {
 	NATOf   []netip.Addr `json:"nat_of,omitempty"`  // directors' addresses that it is a NAT real server of; with several directors also the one that moves
 
 	Director *Director `json:"director,omitempty"`
-
-	// Whole: this is all that is wanted of the host. What lvsfleet made there
-	// for anything else is taken away again.
-	Whole bool `json:"whole,omitempty"`
-	// Bare: nothing is wanted of the host, beside Whole; it is to be as if
-	// lvsfleet had never been there, and is not looked at otherwise.
-	Bare bool `json:"bare,omitempty"`
-	// Yields are virtual addresses that the host gives up live, at once, as
-	// another one takes them. Where it is set, nothing else is looked at.
-	Yields []netip.Addr `json:"yields,omitempty"`
 }
 
 // A VIP is a virtual address on a real server. It is there once, however many
@@ -72,9 +62,6 @@ type PlainEnd struct {
 
 // A Director is what a host must be as a director.
 type Director struct {
-	// Leaves: it is a director no more. Nothing is wanted of it as one; its
-	// services go in their turn.
-	Leaves   bool              `json:"leaves,omitempty"`
 	VIPs     []DirectorVIP     `json:"vips,omitempty"`
 	Services []DirectedService `json:"services,omitempty"` // nil: the table is not looked at
 	// Schedulers are those of all services, sorted, once each: what has to be
@@ -86,9 +73,6 @@ type Director struct {
 	// TunnelRoutes say which source address the route to each TUN real
 	// server must select, since its tunnel expects it.
 	TunnelRoutes []TunnelRoute `json:"tunnel_routes,omitempty"`
-	// Withdraw are entries of the live table that take no new connections
-	// for now. Where it is set, nothing else of the host is looked at.
-	Withdraw []Withdrawal `json:"withdraw,omitempty"`
 }
 
 // A Withdrawal is an entry of a director's live table that is withdrawn from

@@ -21,15 +21,11 @@ const (
 
 // For gives the part of d that belongs to the stage, for a director. In
 // Prepare it has no VIPs and no services yet. An end to forwarding is Retire's
-// alone, the last stage: others may still be reached through it. Withdraw is
-// made by Withdrawing. Prepare and Admit are not whole: what lvsfleet takes away
-// again, it does in Retire.
+// alone, the last stage: others may still be reached through it. Prepare and
+// Admit only add: what lvsfleet takes away again, it does in Retire.
 func (d Desired) For(s Stage) Desired {
 	if d.Director == nil {
 		return d
-	}
-	if s == Prepare || s == Admit {
-		d.Whole = false
 	}
 	if s == Prepare {
 		dir := *d.Director
@@ -56,15 +52,6 @@ func on(v *bool) *bool {
 func (d Desired) Retires() bool {
 	off := func(v *bool) bool { return v != nil && !*v }
 	return d.Director != nil && (off(d.IPForward4) || off(d.IPForward6))
-}
-
-// Withdrawing gives what a director must be while the entries are withdrawn:
-// nothing else of it is looked at.
-func (d Desired) Withdrawing(list []Withdrawal) Desired {
-	return Desired{
-		Host: d.Host, OS: d.OS, Release: d.Release, Address: d.Address, Network: d.Network,
-		Director: &Director{Withdraw: list},
-	}
 }
 
 // Holding gives d with every real server for which hold is true held, as it is
@@ -117,29 +104,13 @@ func (d Desired) Only(hosts map[string]bool) (part Desired, ok bool) {
 	}
 	d.Director = &dir
 	d.Gateways, d.VIPs, d.Decaps, d.Tunnels = nil, nil, nil, nil
-	d.Whole = false
 	return d, true
 }
 
-// Yielding gives what a director must be while another one takes the addresses:
-// nothing else of it is looked at.
-func (d Desired) Yielding(list []netip.Addr) Desired {
-	d = d.Removed()
-	d.Whole, d.Director, d.Yields = false, &Director{Leaves: true}, list
-	return d
-}
-
-// Removed gives what a host must be that lvsfleet leaves. A director leaves its
-// clients first.
-func (d Desired) Removed() Desired {
-	out := Desired{
-		Host: d.Host, OS: d.OS, Release: d.Release, Address: d.Address, Network: d.Network,
-		Whole: true, Bare: true,
-	}
-	if d.Director != nil {
-		out.Director = &Director{Leaves: true}
-	}
-	return out
+// Identity gives of d what says which host it is: enough for what is asked of it
+// whatever it must be.
+func (d Desired) Identity() Desired {
+	return Desired{Host: d.Host, OS: d.OS, Release: d.Release, Address: d.Address, Network: d.Network}
 }
 
 // Parts names all that d asks for of a host beside its services,

@@ -30,15 +30,15 @@ func TestAnEndToForwardingIsTheLastStages(t *testing.T) {
 	}
 }
 
-func TestWithdrawingLooksAtNothingElse(t *testing.T) {
+func TestAnIdentityAsksForNothing(t *testing.T) {
 	yes := true
-	d := inventory.Desired{Host: "lb", OS: inventory.Linux, IPForward4: &yes, Interfaces: []inventory.Interface{{Device: "eth0"}},
+	d := inventory.Desired{Host: "lb", OS: inventory.Linux, Network: "none", IPForward4: &yes, Interfaces: []inventory.Interface{{Device: "eth0"}},
 		VIPs: []inventory.VIP{{}}, Director: &inventory.Director{Services: []inventory.DirectedService{{Name: "http"}}, Schedulers: []string{"wlc"}}}
-	w := d.Withdrawing([]inventory.Withdrawal{{Port: 80}})
-	if w.Host != "lb" || w.OS != inventory.Linux || len(w.Director.Withdraw) != 1 {
-		t.Errorf("%+v", w)
+	id := d.Identity()
+	if id.Host != "lb" || id.OS != inventory.Linux || id.Network != "none" {
+		t.Errorf("%+v", id)
 	}
-	if w.IPForward4 != nil || w.Interfaces != nil || w.VIPs != nil || w.Director.Services != nil || w.Director.Schedulers != nil {
-		t.Errorf("more than the entries: %+v", w)
+	if len(id.Parts()) > 0 || id.Director != nil {
+		t.Errorf("more than which host it is: %+v", id)
 	}
 }

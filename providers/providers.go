@@ -22,15 +22,9 @@ import (
 // that lvsfleet does not write over. The identity is given with it as soon as
 // it is known.
 func Plan(ctx context.Context, h host.Host, d inventory.Desired) (step.Plan, host.Identity, error) {
-	id, err := host.Identify(ctx, h)
+	id, err := Identify(ctx, h, d, false)
 	if err != nil {
 		return step.Plan{}, id, err
-	}
-	if err := matches(id, d); err != nil {
-		return step.Plan{}, id, err
-	}
-	if d.Bare {
-		return step.Plan{}, id, nil
 	}
 	p, err := plan(ctx, h, id, d)
 	if err != nil {
@@ -113,12 +107,12 @@ func transient(d inventory.Desired) []string {
 }
 
 // matches refuses a machine that is not what the inventory says.
-func matches(id host.Identity, d inventory.Desired) error {
+func matches(id host.Identity, d inventory.Desired, anyRelease bool) error {
 	if id.OS != string(d.OS) {
 		return step.Refuse("correct os, or address, of the host in the inventory",
 			"the inventory says that %s is %s, but it is %s %s", d.Host, d.OS, id.OS, id.Release)
 	}
-	if d.Release != "" && !d.Bare && era(id.OS, d.Release) != era(id.OS, id.Release) {
+	if d.Release != "" && !anyRelease && era(id.OS, d.Release) != era(id.OS, id.Release) {
 		return step.Refuse("correct release of the host in the inventory, or leave it out",
 			"the inventory says that %s has release %s, but it is %s: these are set up in different ways", d.Host, d.Release, id.Release)
 	}

@@ -238,7 +238,7 @@ func (mo *model) tryEdited(s subject, k kind, at int) error {
 	if err := r.converge(context.Background(), "r2", limit*1000, nil); err != nil {
 		return fmt.Errorf("the next run: %w", err)
 	}
-	report, err := r.on(r.m.NewSession()).Check(context.Background(), r.want)
+	report, err := r.on(r.m.NewSession()).Check(context.Background(), r.request())
 	if err != nil || agent.Differs(report) {
 		return fmt.Errorf("after the next run there is still something to do: %w", err)
 	}

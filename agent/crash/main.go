@@ -119,7 +119,7 @@ func matrix(out io.Writer, stride int, sites ...string) (failed int, err error) 
 	for _, s := range hosts {
 		for _, k := range []kind{byAgent, byShell} {
 			for _, back := range []bool{false, true} {
-				if back && s.made != nil {
+				if back && s.leaves {
 					continue // who has been left remembers nothing to take back
 				}
 				n := stride

@@ -99,7 +99,7 @@ func (s subject) profile() (map[string]float64, error) {
 	for range looks {
 		began := time.Now()
 		e := &agent.Engine{Host: local, Plan: providers.Plan}
-		if _, err := e.Check(ctx, s.want); err != nil {
+		if _, err := e.Check(ctx, s.request()); err != nil {
 			return nil, err
 		}
 		with += time.Since(began)

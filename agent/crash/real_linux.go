@@ -197,7 +197,6 @@ func realHost() (subject, error) {
 		}
 	}
 	s := subject{site: "real", host: h, want: r.Site.Desired()[h.Name]}
-	s.want.Whole = true
 	m := lab.Offline(h, nil)
 	var err error
 	m.Locked(func() {

@@ -209,7 +209,7 @@ func TestARunIsTakenBackOnEveryHost(t *testing.T) {
 				t.Fatal(err)
 			}
 			after := look(m)
-			back := agent.Transaction{Run: "r2", Who: "op", Desired: s.want, Undoes: "r1", Reverts: &agent.Reverts{}}
+			back := agent.Transaction{Run: "r2", Who: "op", Request: agent.ToRevert(s.want, "r1", agent.Reverts{})}
 			e = &agent.Engine{Host: m.NewSession(), Plan: providers.Plan}
 			if _, err := e.Begin(t.Context(), back, nil); err != nil {
 				t.Fatal(err)
@@ -255,7 +255,7 @@ func TestARemovalIsTakenBackAfterABoot(t *testing.T) {
 			converged := func(m *sim.Machine, by string) {
 				t.Helper()
 				e := &agent.Engine{Host: m.NewSession(), Plan: providers.Plan}
-				r, err := e.Check(t.Context(), s.want)
+				r, err := e.Check(t.Context(), s.request())
 				if err = errors.Join(err, e.Close()); err != nil {
 					t.Fatal(err)
 				}
@@ -268,7 +268,7 @@ func TestARemovalIsTakenBackAfterABoot(t *testing.T) {
 
 			m := removed()
 			e := &agent.Engine{Host: m.NewSession(), Plan: providers.Plan}
-			back := agent.Transaction{Run: "r2", Who: "op", Desired: s.want, Undoes: "r1", Reverts: &agent.Reverts{}}
+			back := agent.Transaction{Run: "r2", Who: "op", Request: agent.ToRevert(s.want, "r1", agent.Reverts{})}
 			if _, err := e.Begin(t.Context(), back, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -306,7 +306,7 @@ func TestTheUndoOfAWayBackKnowsWhatSomebodyChanged(t *testing.T) {
 					}
 				}
 				before := look(m)
-				tx := agent.Transaction{Run: "r2", Who: "op", Desired: s.want, Undoes: "r1", Reverts: &agent.Reverts{}}
+				tx := agent.Transaction{Run: "r2", Who: "op", Request: agent.ToRevert(s.want, "r1", agent.Reverts{})}
 				if how == "removal" {
 					tx = s.removed().transaction("r2")
 				}

@@ -32,7 +32,7 @@ func begun(t *testing.T, s subject) (*sim.Machine, *agent.Engine, *sim.Session) 
 	m := s.machine()
 	p := m.NewSession()
 	e := &agent.Engine{Host: p, Plan: providers.Plan}
-	if _, err := e.Begin(t.Context(), agent.Transaction{Run: "r1", Who: "op", Desired: s.want}, nil); err != nil {
+	if _, err := e.Begin(t.Context(), agent.Transaction{Run: "r1", Who: "op", Request: agent.ToConverge(s.want)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Apply(t.Context(), nil); err != nil {

@@ -21,15 +21,14 @@ type subject struct {
 	site string
 	host inventory.Host
 	want inventory.Desired
-	// made is what lvsfleet has made of the host before; nil: nothing. back: the
-	// transaction takes the run back that has made it what is wanted.
-	made *inventory.Desired
-	back bool
+	// leaves: lvsfleet has made the host so before, and is to leave it. back:
+	// the transaction takes the run back that has made it what is wanted.
+	leaves, back bool
 }
 
 func (s subject) String() string {
 	name := s.site + "/" + s.host.Name
-	if s.made != nil {
+	if s.leaves {
 		name += ", removed,"
 	}
 	if s.back {
@@ -40,8 +39,7 @@ func (s subject) String() string {
 
 // removed is the host that lvsfleet leaves again.
 func (s subject) removed() subject {
-	made := s.want
-	s.made, s.want = &made, made.Removed()
+	s.leaves = true
 	return s
 }
 
@@ -50,19 +48,23 @@ const taken = "r0"
 
 // transaction is what run does on the host.
 func (s subject) transaction(run string) agent.Transaction {
-	tx := agent.Transaction{Run: run, Who: "op@controller", Desired: s.want}
-	if s.back {
-		tx.Undoes, tx.Reverts = taken, &agent.Reverts{}
+	return agent.Transaction{Run: run, Who: "op@controller", Request: s.request()}
+}
+
+// request is what is asked of the host.
+func (s subject) request() agent.Request {
+	switch {
+	case s.back:
+		return agent.ToRevert(s.want, taken, agent.Reverts{})
+	case s.leaves:
+		return agent.ToRemove(s.want)
 	}
-	return tx
+	return agent.ToConverge(s.want)
 }
 
 // check looks at what there is to do.
 func (s subject) check(e *agent.Engine) (agent.Report, error) {
-	if s.back {
-		return e.CheckRevert(context.Background(), taken)
-	}
-	return e.Check(context.Background(), s.want)
+	return e.Check(context.Background(), s.request())
 }
 
 // subjects are the hosts of the sites at paths.
@@ -75,9 +77,7 @@ func subjects(paths ...string) ([]subject, error) {
 		}
 		desired := r.Site.Desired()
 		for _, h := range r.Site.Hosts {
-			s := subject{site: filepath.Base(filepath.Dir(p)), host: *h, want: desired[h.Name]}
-			s.want.Whole = true
-			all = append(all, s)
+			all = append(all, subject{site: filepath.Base(filepath.Dir(p)), host: *h, want: desired[h.Name]})
 		}
 	}
 	return all, nil
@@ -100,8 +100,8 @@ func (s subject) machine() *sim.Machine {
 			panic(fmt.Sprintf("%s: %v", s, err)) // nothing was in its way
 		}
 	}
-	if s.made != nil {
-		makeSo(agent.Transaction{Run: "q0", Who: "op@controller", Desired: *s.made})
+	if s.leaves {
+		makeSo(agent.Transaction{Run: "q0", Who: "op@controller", Request: agent.ToConverge(s.want)})
 	}
 	if s.back {
 		s.back = false

@@ -41,11 +41,12 @@ type Header struct {
 	Run     string          `json:"run"`
 	Who     string          `json:"who"`
 	Boot    string          `json:"boot"` // the mark of the boot in which the live part was made
-	Desired json.RawMessage `json:"desired,omitempty"`
+	Request json.RawMessage `json:"request,omitempty"`
 	Stage   string          `json:"stage,omitempty"` // of the fleet's run
 	// Undoes: it is a part of taking that run back.
 	Undoes string `json:"undoes,omitempty"`
-	// Reverts says what of it; nothing: what the Desired says is done.
+	// Desired and Reverts are the request as builds before requests wrote it.
+	Desired json.RawMessage `json:"desired,omitempty"`
 	Reverts json.RawMessage `json:"reverts,omitempty"`
 }
 

@@ -107,7 +107,7 @@ func (b *bench) converge(name string) {
 	defer process.End()
 	e := &agent.Engine{Host: process, Plan: providers.Plan}
 	defer e.Close()
-	tx := agent.Transaction{Run: "run-1", Who: "test", Desired: b.site.Desired()[name]}
+	tx := agent.Transaction{Run: "run-1", Who: "test", Request: agent.ToAdd(b.site.Desired()[name])}
 	if _, err := e.Begin(b.Context(), tx, nil); err != nil {
 		b.Fatalf("begin on %s: %v", name, err)
 	}

@@ -241,7 +241,7 @@ func TestGarbageBeforeTheAgent(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := agent.NewClient(p, "x")
-		_, err = c.Check(t.Context(), inventory.Desired{})
+		_, err = c.Check(t.Context(), agent.ToAdd(inventory.Desired{}))
 		var nobody *agent.NoAgentError
 		if err = p.telling(err); !errors.As(err, &nobody) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v", err)

@@ -205,7 +205,7 @@ func (f *fleet) plainTransaction(t *testing.T, d *remote.Dialer, h *inventory.Ho
 			t.Error(err)
 			return
 		}
-		_, err = s.Begin(t.Context(), agent.Transaction{Run: "r1", Who: "me", Desired: want}, nil)
+		_, err = s.Begin(t.Context(), agent.Transaction{Run: "r1", Who: "me", Request: agent.ToAdd(want)}, nil)
 		if err == nil {
 			err = s.Apply(t.Context(), nil)
 		}
@@ -226,9 +226,9 @@ func (f *fleet) plainTransaction(t *testing.T, d *remote.Dialer, h *inventory.Ho
 			t.Error(err)
 			return
 		}
-		r, err := s.Check(t.Context(), want)
+		r, err := s.Check(t.Context(), agent.ToAdd(want))
 		for err == nil && r.UnderWay != "" { // the guard has yet to see that it is done
-			r, err = s.Check(t.Context(), want)
+			r, err = s.Check(t.Context(), agent.ToAdd(want))
 		}
 		if err != nil || agent.Differs(r) || r.Unsettled != "" {
 			t.Errorf("%s: after it: %v %q %v", h.Name, agent.Differs(r), r.Unsettled, err)

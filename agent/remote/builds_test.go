@@ -29,7 +29,7 @@ func TestTwoBuildsTakeTurns(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Check(t.Context(), f.want("linux")); err != nil {
+			if _, err := s.Check(t.Context(), agent.ToAdd(f.want("linux"))); err != nil {
 				t.Error(err)
 			}
 			if err := s.Close(); err != nil {

@@ -164,7 +164,7 @@ func TestAgentOrNot(t *testing.T) {
 			t.Errorf("%s: %v", c.host, err)
 			continue
 		}
-		r, err := s.Check(t.Context(), f.want(c.host))
+		r, err := s.Check(t.Context(), agent.ToAdd(f.want(c.host)))
 		if err != nil || r.Identity.OS != string(target.OS) {
 			t.Errorf("%s: %+v %v", c.host, r.Identity, err)
 		}
@@ -193,7 +193,7 @@ func TestAnAgentIsPushedOnceAndThenStartedAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		if _, err := s.Check(t.Context(), f.want("linux")); err != nil {
+		if _, err := s.Check(t.Context(), agent.ToAdd(f.want("linux"))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -307,7 +307,7 @@ func TestALargeAgentArrivesWhole(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			if _, err := s.Check(t.Context(), f.want("linux")); err != nil {
+			if _, err := s.Check(t.Context(), agent.ToAdd(f.want("linux"))); err != nil {
 				t.Fatal(err)
 			}
 			m := f.Machine("linux")
@@ -335,7 +335,7 @@ func warnings(t *testing.T, f *fleet, agents remote.Agents) (warned []string) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err := s.Check(t.Context(), f.want("linux")); err != nil {
+	if _, err := s.Check(t.Context(), agent.ToAdd(f.want("linux"))); err != nil {
 		t.Error(err)
 	}
 	return warned
@@ -392,10 +392,10 @@ func TestTransactionsOnEverySystem(t *testing.T) {
 				}
 				return s
 			}
-			tx := agent.Transaction{Run: "r1", Who: "me", Desired: want}
+			tx := agent.Transaction{Run: "r1", Who: "me", Request: agent.ToAdd(want)}
 
 			s := dial()
-			before, err := s.Check(t.Context(), want)
+			before, err := s.Check(t.Context(), agent.ToAdd(want))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -411,7 +411,7 @@ func TestTransactionsOnEverySystem(t *testing.T) {
 			if err := s.Finish(t.Context(), "r1", false, nil); err != nil {
 				t.Fatal(err)
 			}
-			undone, err := s.Check(t.Context(), want)
+			undone, err := s.Check(t.Context(), agent.ToAdd(want))
 			if err != nil || agent.Fingerprint(undone) != agent.Fingerprint(before) {
 				t.Errorf("undone: %v", err)
 			}
@@ -423,7 +423,7 @@ func TestTransactionsOnEverySystem(t *testing.T) {
 			}
 			other := dial()
 			var taken *host.TakenError
-			if _, err := other.Begin(t.Context(), agent.Transaction{Run: "r2", Desired: want}, nil); !errors.As(err, &taken) || !strings.Contains(taken.Holder, "run r1") {
+			if _, err := other.Begin(t.Context(), agent.Transaction{Run: "r2", Request: agent.ToAdd(want)}, nil); !errors.As(err, &taken) || !strings.Contains(taken.Holder, "run r1") {
 				t.Errorf("a second run: %v", err)
 			}
 			if err := other.Finish(t.Context(), "r1", true, nil); err != nil {
@@ -436,7 +436,7 @@ func TestTransactionsOnEverySystem(t *testing.T) {
 			}
 			s = dial()
 			defer s.Close()
-			if r, err := s.Check(t.Context(), want); err != nil || agent.Differs(r) || r.UnderWay != "" || r.Unsettled != "" {
+			if r, err := s.Check(t.Context(), agent.ToAdd(want)); err != nil || agent.Differs(r) || r.UnderWay != "" || r.Unsettled != "" {
 				t.Errorf("after it: %+v %v", r, err)
 			}
 		})
@@ -452,7 +452,7 @@ func TestAnAgentThatDiesIsALostHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err := s.Check(t.Context(), f.want("linux")); !errors.Is(err, host.ErrLost) {
+	if _, err := s.Check(t.Context(), agent.ToAdd(f.want("linux"))); !errors.Is(err, host.ErrLost) {
 		t.Errorf("check: %v", err)
 	}
 }
@@ -596,7 +596,7 @@ func TestASessionWithAHostThatHangsCanBeClosed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Check(t.Context(), f.want(name)); err != nil {
+			if _, err := s.Check(t.Context(), agent.ToAdd(f.want(name))); err != nil {
 				t.Fatal(err)
 			}
 			close(r.frozen)

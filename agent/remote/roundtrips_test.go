@@ -160,7 +160,7 @@ func TestRoundTrips(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r, err := s.Check(t.Context(), want); err != nil || !agent.Differs(r) {
+		if r, err := s.Check(t.Context(), agent.ToAdd(want)); err != nil || !agent.Differs(r) {
 			t.Fatalf("%+v %v", r, err)
 		}
 		return s
@@ -182,7 +182,7 @@ func TestRoundTrips(t *testing.T) {
 	defer s.Close()
 	within("the plan, with the agent remembered", 10)
 
-	if _, err := s.Begin(t.Context(), agent.Transaction{Run: "r1", Who: "me", Desired: want}, nil); err != nil {
+	if _, err := s.Begin(t.Context(), agent.Transaction{Run: "r1", Who: "me", Request: agent.ToAdd(want)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Apply(t.Context(), nil); err != nil {

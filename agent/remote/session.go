@@ -9,7 +9,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/lvsfleet/lvsfleet/agent"
-	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
@@ -201,8 +200,8 @@ func (s *session) meet(agents bool) {
 	}
 }
 
-func (s *session) Check(ctx context.Context, want inventory.Desired) (agent.Report, error) {
-	return with(ctx, s, func(in agent.Session) (agent.Report, error) { return in.Check(ctx, want) })
+func (s *session) Check(ctx context.Context, req agent.Request) (agent.Report, error) {
+	return with(ctx, s, func(in agent.Session) (agent.Report, error) { return in.Check(ctx, req) })
 }
 
 func (s *session) Begin(ctx context.Context, tx agent.Transaction, progress func(agent.Event)) (agent.Begun, error) {
@@ -221,27 +220,15 @@ func (s *session) Finish(ctx context.Context, run string, commit bool, progress 
 	return err
 }
 
-// Table reads the IPVS table of a director (agent.TableReader).
+// Table reads the IPVS table of a director.
 func (s *session) Table(ctx context.Context, services ...ipvs.Key) ([]agent.Entry, error) {
-	return with(ctx, s, func(in agent.Session) ([]agent.Entry, error) {
-		r, ok := in.(agent.TableReader)
-		if !ok {
-			return nil, fmt.Errorf("%s: this session cannot read the IPVS table", s.t.Name)
-		}
-		return r.Table(ctx, services...)
-	})
+	return with(ctx, s, func(in agent.Session) ([]agent.Entry, error) { return in.Table(ctx, services...) })
 }
-
-var _ agent.Cleaner = (*session)(nil)
 
 // Clean takes away what lvsfleet keeps on the host, the agent with it.
 func (s *session) Clean(ctx context.Context, keepHistory bool) error {
 	_, err := with(ctx, s, func(in agent.Session) (struct{}, error) {
-		c, ok := in.(agent.Cleaner)
-		if !ok {
-			return struct{}{}, fmt.Errorf("%s: this session cannot clean up", s.t.Name)
-		}
-		return struct{}{}, c.Clean(ctx, keepHistory)
+		return struct{}{}, in.Clean(ctx, keepHistory)
 	})
 	if err == nil && s.d.Memory != nil && s.d.Memory.AgentOf(s.t.Name) != "" {
 		s.d.Memory.SetAgentOf(s.t.Name, "")
@@ -249,26 +236,9 @@ func (s *session) Clean(ctx context.Context, keepHistory bool) error {
 	return err
 }
 
-// CheckRevert looks at the way back from a run (agent.Reverter).
-func (s *session) CheckRevert(ctx context.Context, run string) (agent.Report, error) {
-	return with(ctx, s, func(in agent.Session) (agent.Report, error) {
-		r, ok := in.(agent.Reverter)
-		if !ok {
-			return agent.Report{}, fmt.Errorf("%s: this session cannot take a run back", s.t.Name)
-		}
-		return r.CheckRevert(ctx, run)
-	})
-}
-
-// Watch looks again (agent.Watcher).
-func (s *session) Watch(ctx context.Context, want *inventory.Desired, table bool) (agent.Sighting, error) {
-	return with(ctx, s, func(in agent.Session) (agent.Sighting, error) {
-		w, ok := in.(agent.Watcher)
-		if !ok {
-			return agent.Sighting{}, fmt.Errorf("%s: this session cannot watch", s.t.Name)
-		}
-		return w.Watch(ctx, want, table)
-	})
+// Watch looks again.
+func (s *session) Watch(ctx context.Context, req *agent.Request, table bool) (agent.Sighting, error) {
+	return with(ctx, s, func(in agent.Session) (agent.Sighting, error) { return in.Watch(ctx, req, table) })
 }
 
 // Cut ends the line at once, and so whatever waits for the host; Close is still

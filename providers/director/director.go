@@ -16,17 +16,13 @@ import (
 // what Gather found. A host that is no director has an empty plan. Where
 // d.Director.Services is nil (the stage Prepare) neither table nor rules file
 // is looked at: the plan then holds only what keeps the host from saving its
-// live table over the rules at shutdown. Where d.Director.Withdraw is set (the
-// stage Withdraw), nothing but those entries is.
+// live table over the rules at shutdown.
 func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 	var p step.Plan
-	if d.Director == nil || d.Director.Leaves {
+	if d.Director == nil {
 		return p, nil
 	}
 	boot := d.Network != "none" || f.Own
-	if len(d.Director.Withdraw) > 0 {
-		return withdraw(d.Director.Withdraw, f, boot), nil
-	}
 	if boot {
 		f.stopSaving(&p)
 	}

@@ -116,6 +116,19 @@ func load(t *testing.T, file string) (*machine, host.Identity, inventory.Desired
 	return m, id, d, a
 }
 
+// withdrawn are the entries of a scene that withdraws some.
+func withdrawn(t *testing.T, a *txtar.Archive) (list []inventory.Withdrawal) {
+	t.Helper()
+	for _, f := range a.Files {
+		if f.Name == "withdraw" {
+			if err := json.Unmarshal(f.Data, &list); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return list
+}
+
 func TestPlan(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -124,7 +137,7 @@ func TestPlan(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			m, id, d, a := load(t, file)
-			got := play(t, m, id, d)
+			got := play(t, m, id, d, withdrawn(t, a))
 			i := slices.IndexFunc(a.Files, func(f txtar.File) bool { return f.Name == "want" })
 			if *update {
 				if i < 0 {
@@ -148,7 +161,9 @@ func TestPlan(t *testing.T) {
 }
 
 // play plans, does all that has to be done, and undoes it: each twice.
-func play(t *testing.T, m *machine, id host.Identity, d inventory.Desired) string {
+// list are the entries that it withdraws and looks at nothing else; nil: it is all
+// that d says.
+func play(t *testing.T, m *machine, id host.Identity, d inventory.Desired, list []inventory.Withdrawal) string {
 	t.Helper()
 	ctx := context.Background()
 	var b strings.Builder
@@ -164,6 +179,9 @@ func play(t *testing.T, m *machine, id host.Identity, d inventory.Desired) strin
 	p, err := director.Plan(d, f)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if list != nil {
+		p = director.Withdraw(list, f, d.Network != "none")
 	}
 	for _, n := range p.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
@@ -217,6 +235,9 @@ func play(t *testing.T, m *machine, id host.Identity, d inventory.Desired) strin
 	}
 	if p, err = director.Plan(d, f); err != nil {
 		t.Fatal(err)
+	}
+	if list != nil {
+		p = director.Withdraw(list, f, d.Network != "none")
 	}
 	for _, s := range slices.Concat(p.Live, p.Boot) {
 		if c, err := s.Check(ctx, m); err != nil || !c.Holds() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 	"github.com/lvsfleet/lvsfleet/providers/linux/systemd"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
@@ -45,7 +46,7 @@ type Facts struct {
 	Levels  []Level // 2 to 5
 	HasConf bool    // SysV: saveConf is there
 
-	Taken []Taken // of a Keeper
+	Taken []ipvs.Taken // of a Keeper
 }
 
 // A Level is the folder of a runlevel.
@@ -70,7 +71,7 @@ func RulesFile(ctx context.Context, h host.Host, id host.Identity, network strin
 // network at boot, that is a note, and rules are loaded only where systemd
 // runs.
 func Gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desired) (Facts, error) {
-	if d.Director == nil || d.Director.Leaves {
+	if d.Director == nil {
 		return Facts{}, nil
 	}
 	f, err := gather(ctx, h, id, d)

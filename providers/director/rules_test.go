@@ -151,7 +151,7 @@ func FuzzAssign(f *testing.F) {
 // changed order and spelling, and lost comments.
 func TestRulesAreGivenBack(t *testing.T) {
 	const orig = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 192.0.2.9:80 -g -w 7\n"
-	taken := []Taken{{Key: keyOf(t, "-A -t 192.0.2.1:80 -s rr")}, {Key: keyOf(t, "-A -t 192.0.2.2:80 -s rr")}}
+	taken := []ipvs.Taken{{Key: keyOf(t, "-A -t 192.0.2.1:80 -s rr")}, {Key: keyOf(t, "-A -t 192.0.2.2:80 -s rr")}}
 	for _, s := range Rules([]byte(orig)) {
 		taken[0].Boot = &s
 	}

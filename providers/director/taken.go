@@ -5,19 +5,12 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
-// Taken is a service that lvsfleet made, or took over: what there was of it
-// before, in the live table and in the rules for the next boot; nil: nothing.
-type Taken struct {
-	Key        ipvs.Key
-	Live, Boot *ipvs.Service
-}
-
 // A Keeper is a host that remembers them, where those of them that are not
 // wanted any more are to go.
-type Keeper interface{ Taken() []Taken }
+type Keeper interface{ Taken() []ipvs.Taken }
 
 // leaving are the services that lvsfleet has taken and that want does not name.
-func leaving(taken []Taken, want []ipvs.Want, live bool) []ipvs.Want {
+func leaving(taken []ipvs.Taken, want []ipvs.Want, live bool) []ipvs.Want {
 	named := make(map[ipvs.Key]bool, len(want))
 	for _, w := range want {
 		named[w.Key] = true
@@ -40,14 +33,14 @@ func leaving(taken []Taken, want []ipvs.Want, live bool) []ipvs.Want {
 }
 
 // Leave is the step of the live table of a host that is a director no more.
-func Leave(taken []Taken) step.Step { return table{leaving(taken, nil, true)} }
+func Leave(taken []ipvs.Taken) step.Step { return table{leaving(taken, nil, true)} }
 
 // Rules reads the services of a rules file.
 func Rules(text []byte) []ipvs.Service { return loaded(readRules(text)) }
 
 // GiveBack gives a rules file without what lvsfleet has taken: orig is what it
 // was before the first of it; nil is no file.
-func GiveBack(now, orig []byte, taken []Taken) []byte {
+func GiveBack(now, orig []byte, taken []ipvs.Taken) []byte {
 	if now == nil {
 		return nil
 	}

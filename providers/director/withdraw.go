@@ -10,11 +10,11 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
-// withdraw plans the stage Withdraw: the entries named are touched and nothing
+// Withdraw plans the stage Withdraw: the entries named are touched and nothing
 // else. A weight that is lent is 0 in the live table alone: the rules file
 // keeps it, so that a reboot gives it back too. An entry that goes, goes from
 // both.
-func withdraw(list []inventory.Withdrawal, f Facts, boot bool) step.Plan {
+func Withdraw(list []inventory.Withdrawal, f Facts, boot bool) step.Plan {
 	var p step.Plan
 	p.Live = append(p.Live, withdrawal{list})
 	for _, w := range list {

@@ -16,7 +16,6 @@ import (
 	"slices"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
-	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 	"github.com/lvsfleet/lvsfleet/providers/step"
@@ -160,12 +159,13 @@ func (l Ledger) Shrinks(d inventory.Desired) bool {
 }
 
 // Serves says whether the ledger has a service that d does not name.
-func (l Ledger) Serves(d inventory.Desired) bool {
+func (l Ledger) Serves(d inventory.Desired, sys System) bool {
+	if len(l.IPVS) == 0 {
+		return false
+	}
 	named := map[ipvs.Key]bool{}
-	if d.Director != nil {
-		for _, s := range d.Director.Services {
-			named[director.ServiceKey(s)] = true
-		}
+	for _, k := range sys.Services(d) {
+		named[k] = true
 	}
 	return slices.ContainsFunc(l.IPVS, func(s Service) bool { return !named[s.Key] })
 }
@@ -183,7 +183,7 @@ func (l Ledger) file(paths ...string) *File {
 }
 
 // orig is what the file would be, without lvsfleet, that is now what it is.
-func (l Ledger) orig(f File, now *host.File) *host.File {
+func (l Ledger) orig(f File, now *host.File, sys System) *host.File {
 	o, w := f.Orig.file(), f.Wrote
 	if o != nil && o.Mode.Type() != 0 || now != nil && now.Mode.Type() != 0 {
 		return o // links and folders have no lines
@@ -193,7 +193,7 @@ func (l Ledger) orig(f File, now *host.File) *host.File {
 	}
 	var data []byte
 	if f.Rules {
-		data = director.GiveBack(content(now), content(o), l.Taken())
+		data = sys.GiveBack(content(now), content(o), l.Taken(sys))
 	} else {
 		data, _ = step.Merge(content(w.file()), content(o), content(now))
 	}
@@ -236,18 +236,18 @@ func same(f *host.File, n *Node) bool {
 }
 
 // Taken are the services of the ledger, with what they were before.
-func (l Ledger) Taken() []director.Taken {
+func (l Ledger) Taken(sys System) []ipvs.Taken {
 	boot := map[ipvs.Key]*ipvs.Service{}
 	for _, f := range l.Files {
 		if f.Rules && f.Orig != nil {
-			for _, s := range director.Rules(f.Orig.Data) {
+			for _, s := range sys.Rules(f.Orig.Data) {
 				boot[s.Key] = &s
 			}
 		}
 	}
-	var list []director.Taken
+	var list []ipvs.Taken
 	for _, s := range l.IPVS {
-		list = append(list, director.Taken{Key: s.Key, Live: s.Orig, Boot: boot[s.Key]})
+		list = append(list, ipvs.Taken{Key: s.Key, Live: s.Orig, Boot: boot[s.Key]})
 	}
 	return list
 }

@@ -38,7 +38,7 @@ func values(l Ledger) map[string]string {
 }
 
 func TestLiveSteps(t *testing.T) {
-	whole := inventory.Desired{Whole: true}
+	whole := inventory.Desired{}
 	for _, tt := range []struct {
 		name    string
 		changes []Change
@@ -57,7 +57,7 @@ func TestLiveSteps(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var l Ledger
 			for _, c := range tt.changes {
-				l = l.Next(whole, []Change{c})
+				l = l.Next(noSystem{}, whole, true, []Change{c})
 			}
 			if d := cmp.Diff(tt.want, values(l)); d != "" {
 				t.Error(d)
@@ -90,8 +90,8 @@ func TestFiles(t *testing.T) {
 		"/etc":      {Mode: fs.ModeDir | 0o755},
 		"/etc/conf": {Mode: 0o640, UID: 3, Data: []byte("a\n")},
 	}}
-	whole := inventory.Desired{Whole: true}
-	one := Ledger{}.Next(whole, []Change{
+	whole := inventory.Desired{}
+	one := Ledger{}.Next(noSystem{}, whole, true, []Change{
 		file(t, h, &step.FileStep{Path: "/etc/conf", Edits: line("ours")}),
 		file(t, h, &step.FileStep{Path: "/etc/new.d/x", Edits: line("new")}),
 		file(t, h, &step.LinkStep{Path: "/etc/S10", Target: "../x"}),
@@ -100,7 +100,7 @@ func TestFiles(t *testing.T) {
 	f := h.Files["/etc/conf"]
 	f.Data = append([]byte("theirs\n"), f.Data...)
 	h.Files["/etc/conf"] = f
-	two := one.Next(whole, []Change{file(t, h, &step.FileStep{Path: "/etc/conf", Edits: line("more")})})
+	two := one.Next(noSystem{}, whole, true, []Change{file(t, h, &step.FileStep{Path: "/etc/conf", Edits: line("more")})})
 	rec := two.file("/etc/conf")
 	if string(rec.Orig.Data) != "theirs\na\n" || string(rec.Wrote.Data) != "theirs\na\nours\nmore\n" || rec.Orig.Mode != 0o640 || rec.Orig.UID != 3 {
 		t.Errorf("%+v", rec)
@@ -138,7 +138,7 @@ func TestFiles(t *testing.T) {
 	}
 	delete(h.Files, "/etc/new.d/theirs")
 
-	plan, gone := two.Complete(step.Plan{}, whole)
+	plan, gone := two.Complete(noSystem{}, step.Plan{}, whole)
 	if !gone["file:/etc/conf"] || !gone["link:/etc/S10"] || !gone["folder:/etc/new.d"] {
 		t.Errorf("gone: %v", gone)
 	}
@@ -154,7 +154,7 @@ func TestFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		three = three.Next(whole, []Change{{Step: s.ID(), Boot: true, Gone: true, Change: c}})
+		three = three.Next(noSystem{}, whole, true, []Change{{Step: s.ID(), Boot: true, Gone: true, Change: c}})
 	}
 	if f := h.Files["/etc/conf"]; string(f.Data) != "theirs\na\n" || f.Mode != 0o640 || f.UID != 3 || len(h.Files) != 2 {
 		t.Errorf("%v", h.Files)
@@ -169,10 +169,10 @@ func TestFiles(t *testing.T) {
 func TestTheOrderOfARemoval(t *testing.T) {
 	quiet := live("sysctl:arp_ignore", "0", "1")
 	quiet.Undo[0].If = append(quiet.Undo[0].If, step.Cond{Argv: []string{"addrs"}, Match: "vip", Not: true, Guard: true})
-	l := Ledger{}.Next(inventory.Desired{}, []Change{
+	l := Ledger{}.Next(noSystem{}, inventory.Desired{}, false, []Change{
 		live("sysctl:net.ipv4.ip_forward", "0", "1"), quiet, live("link:tunl0", "down", "up"), live("address:vip", "", "there"), live("stays", "", "x"),
 	})
-	plan, _ := l.Complete(step.Plan{Live: []step.Step{step.Func{Name: "stays"}, step.Func{Name: "own"}}}, inventory.Desired{})
+	plan, _ := l.Complete(noSystem{}, step.Plan{Live: []step.Step{step.Func{Name: "stays"}, step.Func{Name: "own"}}}, inventory.Desired{})
 	var ids []string
 	for _, s := range plan.Live {
 		ids = append(ids, s.ID())
@@ -185,9 +185,9 @@ func TestTheOrderOfARemoval(t *testing.T) {
 
 // A VIP that is somebody else's from now on stays.
 func TestAVIPIsHandedOver(t *testing.T) {
-	l := Ledger{}.Next(inventory.Desired{}, []Change{live("address:192.0.2.1", "", "there"), live("address:192.0.2.2", "", "there")})
-	d := inventory.Desired{Whole: true, Director: &inventory.Director{Services: []inventory.DirectedService{{Addr: netip.MustParseAddr("192.0.2.1")}}}}
-	plan, gone := l.Complete(step.Plan{}, d)
+	l := Ledger{}.Next(noSystem{}, inventory.Desired{}, false, []Change{live("address:192.0.2.1", "", "there"), live("address:192.0.2.2", "", "there")})
+	d := inventory.Desired{Director: &inventory.Director{Services: []inventory.DirectedService{{Addr: netip.MustParseAddr("192.0.2.1")}}}}
+	plan, gone := l.Complete(noSystem{}, step.Plan{}, d)
 	if len(plan.Live) != 2 || len(gone) != 2 || len(plan.Notes) != 1 {
 		t.Fatalf("%v %v %v", plan.Live, gone, plan.Notes)
 	}
@@ -197,7 +197,7 @@ func TestAVIPIsHandedOver(t *testing.T) {
 		if err != nil || c.Holds() != (s.ID() == "address:192.0.2.1") {
 			t.Errorf("%s: %+v %v", s.ID(), c, err)
 		}
-		l = l.Next(d, []Change{{Step: s.ID(), Gone: true, Change: c}})
+		l = l.Next(noSystem{}, d, true, []Change{{Step: s.ID(), Gone: true, Change: c}})
 	}
 	if !l.Empty() {
 		t.Errorf("left: %+v", l)
@@ -219,7 +219,7 @@ func TestServices(t *testing.T) {
 	c, have := add(have,
 		ipvs.Edit{Verb: ipvs.EditDest, Service: &ipvs.Service{Key: key(80)}, Dest: heavy},
 		ipvs.Edit{Verb: ipvs.AddService, Service: &ipvs.Service{Key: key(81), Scheduler: "wlc"}})
-	l := Ledger{}.Next(inventory.Desired{}, []Change{c})
+	l := Ledger{}.Next(noSystem{}, inventory.Desired{}, false, []Change{c})
 	want := []Service{{Key: key(80), Orig: &theirs}, {Key: key(81)}}
 	if d := cmp.Diff(want, l.IPVS, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 		t.Fatal(d)
@@ -228,23 +228,22 @@ func TestServices(t *testing.T) {
 	c, _ = add(have,
 		ipvs.Edit{Verb: ipvs.EditDest, Service: &ipvs.Service{Key: key(80)}, Dest: dest},
 		ipvs.Edit{Verb: ipvs.DeleteService, Service: &ipvs.Service{Key: key(81), Scheduler: "wlc"}})
-	if l = l.Next(inventory.Desired{}, []Change{c}); !l.Empty() {
+	if l = l.Next(noSystem{}, inventory.Desired{}, false, []Change{c}); !l.Empty() {
 		t.Errorf("%+v", l.IPVS)
 	}
 }
 
 func TestShrinks(t *testing.T) {
 	gw := func(list ...string) inventory.Desired {
-		d := inventory.Desired{Whole: true}
+		d := inventory.Desired{}
 		for _, a := range list {
 			d.Gateways = append(d.Gateways, netip.MustParseAddr(a))
 		}
 		return d
 	}
-	l := Ledger{}.Next(gw("192.0.2.1"), []Change{live("a", "0", "1")})
+	l := Ledger{}.Next(noSystem{}, gw("192.0.2.1"), true, []Change{live("a", "0", "1")})
 	part := gw("192.0.2.2")
-	part.Whole = false
-	l = l.Next(part, nil) // adds
+	l = l.Next(noSystem{}, part, false, nil) // adds
 	for _, tt := range []struct {
 		d    inventory.Desired
 		want bool
@@ -278,13 +277,13 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		// Whatever it says, it can be planned with, and written again.
-		plan, _ := l.Complete(step.Plan{}, inventory.Desired{})
+		plan, _ := l.Complete(noSystem{}, step.Plan{}, inventory.Desired{})
 		h := &hosttest.Canned{Name: "h", Files: map[string]host.File{"/etc": {Mode: fs.ModeDir | 0o755}}}
 		for _, s := range plan.Boot {
 			_, _ = s.Check(t.Context(), Keeper{Host: h, Ledger: l})
 		}
 		_, _ = Bare{Host: h, Ledger: l}.ReadDir(t.Context(), "/etc")
-		_ = l.Next(inventory.Desired{Whole: true}, nil)
+		_ = l.Next(noSystem{}, inventory.Desired{}, true, nil)
 		if _, err := json.Marshal(l); err != nil {
 			t.Fatal(err)
 		}

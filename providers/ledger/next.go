@@ -20,11 +20,12 @@ type Change struct {
 	step.Change
 }
 
-// Next is the ledger once the changes are made, for d to hold.
-func (l Ledger) Next(d inventory.Desired, changes []Change) Ledger {
+// Next is the ledger once the changes are made, for d to hold: all that is
+// wanted of the host where whole is set, else a part.
+func (l Ledger) Next(sys System, d inventory.Desired, whole bool, changes []Change) Ledger {
 	n := Ledger{Live: slices.Clone(l.Live), Files: slices.Clone(l.Files), IPVS: slices.Clone(l.IPVS)}
 	n.For = d.Parts()
-	if !d.Whole {
+	if !whole {
 		n.For = slices.Concat(l.For, n.For)
 		slices.Sort(n.For)
 		n.For = slices.Compact(n.For)
@@ -32,7 +33,7 @@ func (l Ledger) Next(d inventory.Desired, changes []Change) Ledger {
 	for _, c := range changes {
 		switch {
 		case c.Boot:
-			n.boot(l, c, d.Network == "none")
+			n.boot(sys, l, c, d.Network == "none")
 		case c.Gone:
 			// What has to stay, and is told of, is still ours.
 			if !c.Holds() || len(c.Notes) == 0 {
@@ -137,7 +138,7 @@ func (n *Ledger) table(c Change) {
 }
 
 // boot records the files of a boot step. l is the ledger before.
-func (n *Ledger) boot(l Ledger, c Change, none bool) {
+func (n *Ledger) boot(sys System, l Ledger, c Change, none bool) {
 	var notify [][]string
 	for _, o := range c.Do {
 		if o.Kind == step.Notify {
@@ -157,7 +158,7 @@ func (n *Ledger) boot(l Ledger, c Change, none bool) {
 		f := File{Path: o.Path, Step: c.Step, Orig: nodeOf(before), Rules: c.Rules, Notify: notify, None: none}
 		i := slices.IndexFunc(n.Files, func(f File) bool { return f.Path == o.Path })
 		if i >= 0 {
-			f.Orig, f.Rules, f.None = nodeOf(l.orig(n.Files[i], before)), f.Rules || n.Files[i].Rules, none || n.Files[i].None
+			f.Orig, f.Rules, f.None = nodeOf(l.orig(n.Files[i], before, sys)), f.Rules || n.Files[i].Rules, none || n.Files[i].None
 		}
 		if o.Kind == step.Write {
 			f.Wrote = nodeOf(o.File)

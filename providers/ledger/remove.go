@@ -11,9 +11,7 @@ import (
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
-	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/host"
-	"github.com/lvsfleet/lvsfleet/providers/linux"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -26,7 +24,7 @@ import (
 // The plan is for d. Where its network is "none", nothing is done about the next
 // boot but of what was written under that too. A VIP that d's services still have is left where it is: somebody else
 // puts it there now, and would not notice that it went.
-func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[string]bool) {
+func (l Ledger) Complete(sys System, p step.Plan, d inventory.Desired) (step.Plan, map[string]bool) {
 	gone := map[string]bool{}
 	has := func(list []step.Step, id string) bool {
 		return slices.ContainsFunc(list, func(s step.Step) bool { return s.ID() == id })
@@ -52,16 +50,18 @@ func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[strin
 		}
 		*to = append(*to, s.made()...)
 	}
-	back := linux.Back(slices.Concat(forwarding, waiting, made))
+	back := sys.Back(slices.Concat(forwarding, waiting, made))
 	n := len(step.Reversals(made))
 	first, last := back[:n:n], back[n:]
-	if len(l.IPVS) > 0 && !has(p.Live, director.TableStep) {
-		gone[director.TableStep] = true
-		first = slices.Insert(first, 0, director.Leave(l.Taken()))
+	if len(l.IPVS) > 0 {
+		if leave := sys.Leave(l.Taken(sys)); !has(p.Live, leave.ID()) {
+			gone[leave.ID()] = true
+			first = slices.Insert(first, 0, leave)
+		}
 	}
 	p.Live = slices.Concat(handed, first, p.Live, last)
 
-	none := d.Network == "none" && !d.Bare
+	none := d.Network == "none"
 	var boot, folders []step.Step
 	var goes []string // paths
 	for _, f := range slices.Backward(l.Files) {
@@ -74,7 +74,7 @@ func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[strin
 			}
 		case has(p.Boot, f.Step):
 		case f.Rules:
-			boot = append(boot, rules{f, l})
+			boot = append(boot, rules{f, l, sys})
 			goes = append(goes, f.Path)
 		case f.Wrote.symlink(), f.Orig.symlink():
 			target := ""
@@ -99,8 +99,8 @@ func (l Ledger) Complete(p step.Plan, d inventory.Desired) (step.Plan, map[strin
 			continue
 		}
 		for _, was := range l.Files {
-			if (was.Step == f.ID() || was.Path == f.Path) && was.Wrote != nil && linux.Silences(was.Wrote.Data) {
-				p.Boot[i] = silence{f, was, l, none}
+			if (was.Step == f.ID() || was.Path == f.Path) && was.Wrote != nil && sys.Suppresses(was.Wrote.Data) {
+				p.Boot[i] = silence{f, was, l, sys, none}
 			}
 		}
 	}
@@ -114,13 +114,14 @@ type silence struct {
 	*step.FileStep
 	was File
 	l   Ledger
+	sys System
 	// stay: what lvsfleet has of the network for the next boot stays.
 	stay bool
 }
 
 // Check looks who is left at the next boot, but for what of lvsfleet's goes.
 func (s silence) Check(ctx context.Context, h host.Host) (step.Change, error) {
-	who, err := linux.QuietAtBoot(ctx, Bare{Host: h, Ledger: s.l, Asis: s.stay})
+	who, err := s.sys.NeedsSuppression(ctx, Bare{Host: h, Ledger: s.l, System: s.sys, Asis: s.stay})
 	if err != nil {
 		return step.Change{}, err
 	}
@@ -128,7 +129,7 @@ func (s silence) Check(ctx context.Context, h host.Host) (step.Change, error) {
 		return s.FileStep.Check(ctx, h)
 	}
 	kept := *s.FileStep
-	kept.Edits = append(slices.Clone(kept.Edits), linux.KeepSilence(s.was.Wrote.Data))
+	kept.Edits = append(slices.Clone(kept.Edits), s.sys.KeepSuppression(s.was.Wrote.Data))
 	c, err := kept.Check(ctx, h)
 	if err == nil {
 		c.Notes = append(c.Notes, fmt.Sprintf("%s: what it silences stays, the address in %s needs it", s.Path, who))
@@ -136,9 +137,9 @@ func (s silence) Check(ctx context.Context, h host.Host) (step.Change, error) {
 	return c, err
 }
 
-// Yield gives the plan that takes the addresses away, live alone, and names its
-// steps.
-func (l Ledger) Yield(addrs []netip.Addr) (step.Plan, map[string]bool) {
+// Release gives the plan that takes the addresses away, live alone, and names
+// its steps.
+func (l Ledger) Release(addrs []netip.Addr) (step.Plan, map[string]bool) {
 	var made []step.Made
 	gone := map[string]bool{}
 	for _, s := range l.Live {
@@ -264,6 +265,7 @@ func (l link) Check(ctx context.Context, h host.Host) (step.Change, error) {
 type rules struct {
 	was File
 	l   Ledger
+	sys System
 }
 
 // ID is that of the file.
@@ -279,7 +281,7 @@ func (r rules) Check(ctx context.Context, h host.Host) (step.Change, error) {
 		return step.Change{}, fmt.Errorf("read %s: %w", r.was.Path, err)
 	}
 	s := step.FileStep{Path: r.was.Path, Rules: true, Edits: []step.Edit{func([]byte) ([]byte, error) {
-		return content(r.l.orig(r.was, now)), nil
+		return content(r.l.orig(r.was, now, r.sys)), nil
 	}}}
 	return s.Check(ctx, h)
 }

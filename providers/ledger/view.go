@@ -7,8 +7,8 @@ import (
 	"path"
 	"slices"
 
-	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -18,6 +18,7 @@ import (
 type Bare struct {
 	host.Host
 	Ledger Ledger
+	System System
 	// Asis shows the files as they are: nothing is about to go but services.
 	Asis bool
 }
@@ -26,7 +27,7 @@ type Bare struct {
 func (b Bare) Unwrap() host.Host { return b.Host }
 
 // Taken are the services of the IPVS table that are lvsfleet's.
-func (b Bare) Taken() []director.Taken { return b.Ledger.Taken() }
+func (b Bare) Taken() []ipvs.Taken { return b.Ledger.Taken(b.System) }
 
 // Made are the live steps that lvsfleet has made, where something is about to
 // go.
@@ -55,7 +56,7 @@ func (b Bare) ReadFile(ctx context.Context, p string) (host.File, error) {
 	if err != nil {
 		now = nil
 	}
-	o := b.Ledger.orig(*rec, now)
+	o := b.Ledger.orig(*rec, now, b.System)
 	if o == nil || o.Mode.Type() != 0 {
 		return host.File{}, &fs.PathError{Op: "read", Path: p, Err: fs.ErrNotExist}
 	}

@@ -39,18 +39,18 @@ func likeness(state []string) []string {
 // run, all of it or a part, at once and after a reboot, to the last byte and
 // with what others have written beside it left.
 func (c Case) GivesBack(t *testing.T) {
-	whole := c.Desired
-	whole.Whole = true
+	whole := agent.ToConverge(c.Desired)
+	nothing := agent.ToRemove(c.Desired)
 	t.Run("all", func(t *testing.T) {
 		m := c.Machine()
 		before := c.see(m)
 		c.become(t, m, "r1", whole)
-		c.become(t, m, "r2", whole.Removed())
+		c.become(t, m, "r2", nothing)
 		c.same(t, before, c.see(m))
 		if left := left(m); left != "" {
 			t.Errorf("the ledger still has %s", left)
 		}
-		if c.become(t, m, "r3", whole.Removed()) {
+		if c.become(t, m, "r3", nothing) {
 			t.Error("there was more to do")
 		}
 		m.Reboot()
@@ -64,7 +64,7 @@ func (c Case) GivesBack(t *testing.T) {
 		m := c.Machine()
 		c.become(t, m, "r1", whole)
 		m.Reboot()
-		c.become(t, m, "r2", whole.Removed())
+		c.become(t, m, "r2", nothing)
 		c.same(t, c.see(fresh), c.see(m))
 	})
 	t.Run("beside what others wrote", func(t *testing.T) {
@@ -94,10 +94,11 @@ func (c Case) GivesBack(t *testing.T) {
 		if c.become(t, m, "r2", whole) {
 			t.Error("a remark of somebody's is something to do")
 		}
-		c.become(t, m, "r3", whole.Removed())
+		c.become(t, m, "r3", nothing)
 		c.same(t, c.see(fresh), c.see(m))
 	})
-	for name, less := range lesser(whole) {
+	for name, d := range lesser(c.Desired) {
+		less := agent.ToConverge(d)
 		t.Run("without "+name, func(t *testing.T) {
 			want := c.Machine()
 			c.become(t, want, "r1", less)
@@ -108,7 +109,7 @@ func (c Case) GivesBack(t *testing.T) {
 			if c.become(t, m, "r3", less) {
 				t.Error("there was more to do")
 			}
-			c.become(t, m, "r4", less.Removed())
+			c.become(t, m, "r4", nothing)
 			c.same(t, c.see(c.Machine()), c.see(m))
 
 			want.Reboot()
@@ -194,13 +195,13 @@ func (c Case) same(t *testing.T, want, got []string) {
 }
 
 // become runs a whole transaction, and says whether there was anything to do.
-func (c Case) become(t *testing.T, m *sim.Machine, run string, d inventory.Desired) bool {
+func (c Case) become(t *testing.T, m *sim.Machine, run string, req agent.Request) bool {
 	t.Helper()
 	s := m.NewSession()
 	defer s.End()
 	on := func(h host.Host) *agent.Engine { return &agent.Engine{Host: h, Plan: providers.Plan, Root: root} }
 	e := on(s)
-	begun, err := e.Begin(t.Context(), agent.Transaction{Run: run, Desired: d}, nil)
+	begun, err := e.Begin(t.Context(), agent.Transaction{Run: run, Request: req}, nil)
 	differs := err == nil && begun.Differs
 	if differs {
 		if err = e.Apply(t.Context(), nil); err == nil {

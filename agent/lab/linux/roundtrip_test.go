@@ -246,18 +246,18 @@ func TestAServiceThatWasTakenOverIsGivenBack(t *testing.T) {
 // Somebody else's address needs the silence too, in force and at the next boot:
 // it goes when that has gone.
 func TestSilenceStaysForSomebodyElse(t *testing.T) {
-	d := inventory.Desired{Host: "rs160", OS: inventory.Linux, Address: "192.168.0.160", Interfaces: eth0("192.168.0.160/24"), Whole: true}
+	d := inventory.Desired{Host: "rs160", OS: inventory.Linux, Address: "192.168.0.160", Interfaces: eth0("192.168.0.160/24")}
 	dr := d
 	dr.VIPs = []inventory.VIP{{Addr: addr("192.168.0.200"), Method: inventory.DR, Device: "eth0", OnLAN: true, Peer: addr("192.0.0.8")}}
 	dr.Gateways = []netip.Addr{addr("192.168.0.252")}
 	less := dr
 	less.VIPs = nil
-	become := func(t *testing.T, m *sim.Machine, run string, want inventory.Desired) agent.Report {
+	become := func(t *testing.T, m *sim.Machine, run string, want agent.Request) agent.Report {
 		t.Helper()
 		e := &agent.Engine{Host: m.NewSession(), Plan: providers.Plan}
 		r, err := e.Check(t.Context(), want)
 		if err == nil {
-			_, err = e.Begin(t.Context(), agent.Transaction{Run: run, Desired: want}, nil)
+			_, err = e.Begin(t.Context(), agent.Transaction{Run: run, Request: want}, nil)
 		}
 		if err == nil && agent.Differs(r) {
 			err = errors.Join(e.Apply(t.Context(), nil), e.Finish(t.Context(), run, true, nil))
@@ -279,10 +279,10 @@ func TestSilenceStaysForSomebodyElse(t *testing.T) {
 		return n
 	}
 	for era := range releases {
-		for name, after := range map[string]inventory.Desired{"removed": dr.Removed(), "its VIP gone": less} {
+		for name, after := range map[string]agent.Request{"removed": agent.ToRemove(dr), "its VIP gone": agent.ToConverge(less)} {
 			t.Run(era+" "+name, func(t *testing.T) {
 				m := machine(era, "192.168.0.160/24")
-				become(t, m, "r1", dr)
+				become(t, m, "r1", agent.ToConverge(dr))
 				m.Locked(func() {
 					m.FS.Put(file, 0o644, "DEVICE=lo:9\nIPADDR=192.168.0.222\nNETMASK=255.255.255.255\nONPARENT=yes\n")
 				})
@@ -307,9 +307,9 @@ func TestSilenceStaysForSomebodyElse(t *testing.T) {
 		}
 		t.Run(era+" nobody's", func(t *testing.T) {
 			m := machine(era, "192.168.0.160/24")
-			become(t, m, "r1", dr)
+			become(t, m, "r1", agent.ToConverge(dr))
 			m.Locked(func() { m.FS.Put(file, 0o644, "DEVICE=lo:9\nIPADDR=127.0.0.9\nNETMASK=255.255.255.255\n") })
-			become(t, m, "r2", less)
+			become(t, m, "r2", agent.ToConverge(less))
 			m.Reboot()
 			if n := silent(m); n != 0 {
 				t.Errorf("%d of 4 settings come back at boot for nobody", n)

@@ -37,28 +37,21 @@ func (l *line) close() {
 }
 
 // A cutter is a session whose line can be cut while somebody waits for its host.
-type cutter interface{ Cut() }
-
 // cut has a look that waits for the host end at once.
 func (l *line) cut() {
-	if c, ok := l.get().(cutter); ok {
-		c.Cut()
-		return
+	if s := l.get(); s != nil {
+		s.Cut()
 	}
-	l.close()
 }
 
 // lookLimit bounds the look at one host, login included. A host that is gone is
 // known for it much sooner: its connection is asked whether it lives.
 const lookLimit = 2 * time.Minute
 
-// errNotWatching is a session of a kind that cannot be asked again.
-var errNotWatching = errors.New("this session cannot watch")
-
 // look asks the host what it is like, over the line that is open or over a new
 // one. A line that turns out to be lost is opened again, once: it may have been
 // lost long ago.
-func (l *line) look(ctx context.Context, dial func(context.Context, *inventory.Host) (agent.Session, error), h *inventory.Host, want *inventory.Desired) (s agent.Sighting, reached bool, err error) {
+func (l *line) look(ctx context.Context, dial func(context.Context, *inventory.Host) (agent.Session, error), h *inventory.Host, want *agent.Request) (s agent.Sighting, reached bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	for {
@@ -72,13 +65,9 @@ func (l *line) look(ctx context.Context, dial func(context.Context, *inventory.H
 			l.session = session
 			l.mu.Unlock()
 		}
-		w, ok := session.(agent.Watcher)
-		if !ok {
-			return agent.Sighting{}, true, fmt.Errorf("%s: %w", h.Name, errNotWatching)
-		}
 		// What does not answer must not keep the round: its line is cut.
 		stop := context.AfterFunc(ctx, l.cut)
-		s, err = w.Watch(ctx, want, want.Director != nil)
+		s, err = session.Watch(ctx, want, want.Desired.Director != nil)
 		if !stop() || errors.Is(err, host.ErrLost) {
 			l.close()
 		}

@@ -11,7 +11,7 @@ import (
 // servicesOf joins what a director's table has with what the inventory wants
 // there. Services that the inventory does not name are left out.
 func servicesOf(h *watched, table []agent.Entry, owners map[string]string) []Service {
-	if h.want.Director == nil {
+	if h.want.Desired.Director == nil {
 		return nil
 	}
 	found := map[ipvs.Key][]agent.Entry{}
@@ -25,7 +25,7 @@ func servicesOf(h *watched, table []agent.Entry, owners map[string]string) []Ser
 		at[place{e.Service, e.Dest.DestKey}] = e
 	}
 	var list []Service
-	for _, d := range h.want.Director.Services {
+	for _, d := range h.want.Desired.Director.Services {
 		k := tableKey(d)
 		s := Service{Director: h.host.Name, Name: d.Name, Key: keyText(k)}
 		wanted := map[ipvs.DestKey]bool{}

@@ -103,7 +103,7 @@ type memo struct {
 // A watched host.
 type watched struct {
 	host *inventory.Host
-	want *inventory.Desired
+	want *agent.Request
 	line line
 
 	// Guarded by the watcher's mu.
@@ -151,8 +151,7 @@ func (w *Watcher) replace(s Settings) error {
 		} else if !sameWay(h.host, sel.Host) {
 			h.line.close()
 		}
-		want := sel.Want
-		h.host, h.want = sel.Host, &want
+		h.host, h.want = sel.Host, &sel.Request
 		h.state.OS = string(sel.Host.OS)
 		hosts[sel.Host.Name] = h
 	}

@@ -99,7 +99,7 @@ type session struct {
 	h *fakeHost
 }
 
-func (s *session) Watch(context.Context, *inventory.Desired, bool) (agent.Sighting, error) {
+func (s *session) Watch(context.Context, *agent.Request, bool) (agent.Sighting, error) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	s.w.watches++
@@ -748,7 +748,7 @@ type hung struct {
 	lost  chan struct{} // closed when the line is cut
 }
 
-func (h *hung) Watch(context.Context, *inventory.Desired, bool) (agent.Sighting, error) {
+func (h *hung) Watch(context.Context, *agent.Request, bool) (agent.Sighting, error) {
 	close(h.asked)
 	<-h.lost
 	return agent.Sighting{}, host.ErrLost

@@ -131,10 +131,14 @@ func each[T any](f *Fleet, items []T, do func(T)) {
 
 // A member is one selected host during a run.
 type member struct {
-	host    *inventory.Host
-	said    inventory.Desired // what the inventory says of it
-	want    inventory.Desired // what this run makes of it
-	session agent.Session
+	host *inventory.Host
+	said inventory.Desired // what the inventory says of it
+	want inventory.Desired // what this run makes of it
+	// partial: want is a part of it, and nothing is taken away. removing: all
+	// that lvsfleet made goes. leaves: it is a director no more, and its
+	// services go in their turn; want has an empty Director then.
+	partial, removing, leaves bool
+	session                   agent.Session
 
 	reached bool         // a session could be opened
 	report  agent.Report // as preflight found it
@@ -277,14 +281,38 @@ func (f *Fleet) look(ctx context.Context, m *member) {
 
 // check plans and checks what is to be done.
 func (m *member) check(ctx context.Context) (agent.Report, error) {
-	if m.back == "" {
-		return m.session.Check(ctx, m.want)
+	return m.session.Check(ctx, m.request())
+}
+
+// request is all that this run asks of the host.
+func (m *member) request() agent.Request {
+	switch {
+	case m.back != "":
+		return agent.ToRevert(m.want, m.back, agent.Reverts{})
+	case m.watches != nil:
+		return agent.ToWithdraw(m.want, nil)
+	case m.removing:
+		return agent.ToRemove(m.want)
 	}
-	r, ok := m.session.(agent.Reverter)
-	if !ok {
-		return agent.Report{}, errNoReverter
+	return m.asks(m.want, m.partial)
+}
+
+// asks is what the host is asked to be, which is d; with partial it gives up
+// nothing.
+func (m *member) asks(d inventory.Desired, partial bool) agent.Request {
+	switch {
+	case m.removing && partial, m.watches != nil:
+		return agent.ToWithdraw(d, nil) // nothing is wanted of it
+	case m.removing:
+		return agent.ToRemove(d)
 	}
-	return r.CheckRevert(ctx, m.back)
+	if m.leaves {
+		d.Director = nil
+	}
+	if partial {
+		return agent.ToAdd(d)
+	}
+	return agent.ToConverge(d)
 }
 
 // members lists the selected hosts by name. With a limit, directors that name
@@ -301,13 +329,12 @@ func (f *Fleet) members() ([]*member, error) {
 	var members []*member
 	for _, h := range f.Site.Hosts {
 		m := &member{host: h, said: want[h.Name], want: want[h.Name]}
-		m.want.Whole = true
 		if f.Removing {
-			m.want = m.want.Removed()
+			m.remove()
 		}
 		if len(limited) > 0 && !limited[h.Name] {
 			part, ok := m.said.Only(limited)
-			if m.want = part; f.Removing {
+			if m.want, m.partial = part, true; f.Removing {
 				ok = m.watch(limited)
 			}
 			if !ok {
@@ -320,10 +347,10 @@ func (f *Fleet) members() ([]*member, error) {
 	return members, nil
 }
 
-// A Selected host is one that takes part, and what it must be.
+// A Selected host is one that takes part, and what is asked of it.
 type Selected struct {
-	Host *inventory.Host
-	Want inventory.Desired
+	Host    *inventory.Host
+	Request agent.Request
 }
 
 // Select lists the hosts of the site that a run with that limit would look at,
@@ -335,7 +362,7 @@ func Select(site *inventory.Site, limit []string) ([]Selected, error) {
 	}
 	var selected []Selected
 	for _, m := range members {
-		selected = append(selected, Selected{m.host, m.want})
+		selected = append(selected, Selected{m.host, m.request()})
 	}
 	return selected, nil
 }

@@ -15,7 +15,9 @@ import (
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 	"github.com/lvsfleet/lvsfleet/providers/step"
+	"github.com/lvsfleet/lvsfleet/providers/verify"
 )
 
 // A world is the state behind fake sessions: for each host which of its
@@ -60,12 +62,38 @@ func (w *world) dial(_ context.Context, h *inventory.Host) (agent.Session, error
 }
 
 type session struct {
+	unable
 	w     *world
 	host  string
 	run   string
 	begun []string // what Apply would put in force
 	owner bool
 }
+
+// unable is what a session of the tests cannot do.
+type unable struct{}
+
+var errUnable = errors.New("the session of this test cannot")
+
+func (unable) Table(context.Context, ...ipvs.Key) ([]agent.Entry, error) { return nil, errUnable }
+
+func (unable) Watch(context.Context, *agent.Request, bool) (agent.Sighting, error) {
+	return agent.Sighting{}, errUnable
+}
+
+// Verify can prove nothing.
+func (unable) Verify(_ context.Context, v agent.Verification) ([]verify.Result, error) {
+	results := make([]verify.Result, len(v.Checks))
+	for i := range results {
+		results[i] = verify.NotProvable(errUnable.Error())
+	}
+	return results, nil
+}
+
+// Cut has nothing to end: nothing here waits.
+func (unable) Cut() {}
+
+func (unable) Clean(context.Context, bool) error { return errUnable }
 
 // parts says what of the host the desired state is about.
 func (s *session) parts(d inventory.Desired) []string {
@@ -95,10 +123,10 @@ func (s *session) report(d inventory.Desired) agent.Report {
 	return r
 }
 
-func (s *session) Check(_ context.Context, d inventory.Desired) (agent.Report, error) {
+func (s *session) Check(_ context.Context, req agent.Request) (agent.Report, error) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	return s.report(d), s.w.record("check", s.host)
+	return s.report(req.Desired), s.w.record("check", s.host)
 }
 
 func (s *session) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Event)) (agent.Begun, error) {
@@ -111,7 +139,7 @@ func (s *session) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Ev
 		return agent.Begun{}, &host.TakenError{Path: "lease", Holder: h}
 	}
 	s.w.lease[s.host], s.owner, s.run = tx.Run, true, tx.Run
-	s.begun = s.parts(tx.Desired)
+	s.begun = s.parts(tx.Request.Desired)
 	settled := ""
 	if s.w.settles[s.host] && s.w.calls["begin "+s.host] == 1 {
 		settled = "rolled forward"
@@ -119,7 +147,7 @@ func (s *session) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Ev
 			s.w.done[p] = true
 		}
 	}
-	return begun(s.report(tx.Desired), settled), nil
+	return begun(s.report(tx.Request.Desired), settled), nil
 }
 
 // begun is what a session tells of a transaction that has begun.

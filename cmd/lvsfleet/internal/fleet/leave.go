@@ -128,8 +128,17 @@ func (m *member) directorsRole() {
 	if m.want.Director == nil && m.back != "" && m.editsTable() {
 		m.want.Director = &inventory.Director{} // it was one, or is to be one again
 	}
-	if m.want.Director == nil && m.want.Whole && m.editsTable() {
-		m.want.Director = &inventory.Director{Leaves: true}
+	if m.want.Director == nil && !m.partial && m.editsTable() {
+		m.want.Director, m.leaves = &inventory.Director{}, true
+	}
+}
+
+// remove has all that lvsfleet made on the host go. A director leaves its
+// clients first.
+func (m *member) remove() {
+	m.want, m.removing = m.said.Identity(), true
+	if m.said.Director != nil {
+		m.want.Director, m.leaves = &inventory.Director{}, true
 	}
 }
 
@@ -139,8 +148,7 @@ func (m *member) watch(gone map[string]bool) bool {
 	if m.said.Director == nil {
 		return false
 	}
-	m.want = m.said.Removed()
-	m.want.Whole = false
+	m.remove()
 	m.watches = []inventory.DirectedService{}
 	for _, s := range m.said.Director.Services {
 		s.Real = slices.DeleteFunc(slices.Clone(s.Real), func(rs inventory.DirectedServer) bool { return gone[rs.Host] })
@@ -159,7 +167,7 @@ func (r *run) foretell(ctx context.Context) error {
 		}
 	}
 	each(r.Fleet, sortedMembers(parting), func(m *member) {
-		report, err := m.session.Check(ctx, m.want.Withdrawing(withdrawals(parting[m], true)))
+		report, err := m.session.Check(ctx, agent.ToWithdraw(m.want, withdrawals(parting[m], true)))
 		if err != nil {
 			m.err = fmt.Errorf("check %s: %w", m.host.Name, err)
 			r.dismiss(m)
@@ -207,7 +215,7 @@ func (r *run) outsiders(ctx context.Context) error {
 	want := r.Site.Desired()
 	each(r.Fleet, r.Site.Hosts, func(h *inventory.Host) {
 		d := r.byName[h.Name]
-		if want[h.Name].Director == nil || d != nil && (d.want.Whole || d.err != nil) {
+		if want[h.Name].Director == nil || d != nil && (!d.partial || d.err != nil) {
 			return
 		}
 		live, named, err := r.outsider(ctx, h, d)
@@ -292,9 +300,5 @@ func (r *run) cleanOne(ctx context.Context, m *member) error {
 		m.session = s
 	}
 	defer m.close()
-	c, ok := m.session.(agent.Cleaner)
-	if !ok {
-		return errors.New("this session cannot")
-	}
-	return c.Clean(ctx, r.KeepHistory)
+	return m.session.Clean(ctx, r.KeepHistory)
 }

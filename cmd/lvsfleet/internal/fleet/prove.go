@@ -260,12 +260,6 @@ func (p *prover) turn(ctx context.Context, name string, turn []*proofRequest) {
 		}
 	}
 	results, err := p.over(ctx, w)
-	if errors.Is(err, errNoVerifier) {
-		results, err = make([]verify.Result, len(w.checks)), nil
-		for i := range results {
-			results[i] = verify.NotProvable(errNoVerifier.Error())
-		}
-	}
 	found := map[*verify.Check]verify.Result{}
 	if err == nil {
 		for i, c := range w.checks {

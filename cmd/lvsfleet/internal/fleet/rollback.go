@@ -15,9 +15,6 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
-// errNoReverter is a session that cannot look at the way back.
-var errNoReverter = errors.New("this session cannot take a run back")
-
 // Rollback takes the run back on the hosts that it changed, with the care of
 // Converge: what leads clients somewhere else goes in the same stages, which
 // widen first and narrow last, so the last that the run did is the first to be

@@ -163,26 +163,29 @@ func (r *run) transact(waiting context.Context, m *member, s inventory.Stage, ga
 // transaction is one of m's in this run. Of a run that is taken back it is, so
 // far, all of it.
 func (r *run) transaction(m *member, s inventory.Stage) agent.Transaction {
-	tx := agent.Transaction{Run: r.Run, Who: r.Who, Stage: s, Desired: m.want, ConfirmTimeout: r.confirm(m)}
-	if r.back != "" {
-		tx.Undoes, tx.Reverts = r.back, &agent.Reverts{}
-	}
-	return tx
+	return agent.Transaction{Run: r.Run, Who: r.Who, Stage: s, Undoes: r.back, Request: m.request(), ConfirmTimeout: r.confirm(m)}
 }
 
 // directorsTurn is what the director m does in the stage.
 func (r *run) directorsTurn(ctx context.Context, m *member, s inventory.Stage) (agent.Transaction, error) {
 	tx := r.transaction(m, s)
-	var err error
 	switch {
 	case r.back != "":
-		tx.Reverts, err = r.reverts(ctx, m, s)
+		back, err := r.reverts(ctx, m, s)
+		if err != nil {
+			return tx, err
+		}
+		tx.Request = agent.ToRevert(m.want, r.back, *back)
 	case s == inventory.Withdraw:
-		tx.Desired = m.want.Yielding(r.yielding[m.host.Name])
+		tx.Request = agent.ToReleaseVIPs(m.want, r.yielding[m.host.Name])
 	default:
-		tx.Desired, err = r.directed(ctx, m, s)
+		d, err := r.directed(ctx, m, s)
+		if err != nil {
+			return tx, err
+		}
+		tx.Request = m.asks(d, m.partial || s == inventory.Prepare || s == inventory.Admit)
 	}
-	return tx, err
+	return tx, nil
 }
 
 // both gates must let a host pass, a first; b may be none.

@@ -64,6 +64,7 @@ type deed struct {
 
 // A citizen is a session with a host of the town.
 type citizen struct {
+	unable
 	w       *town
 	host    string
 	tx      *agent.Transaction
@@ -128,7 +129,7 @@ func (c *citizen) settle() {
 		}
 	} else if c.applied && c.w.state[c.host] == "between" {
 		c.w.state[c.host] = "before"
-		if c.tx.Reverts != nil {
+		if c.tx.Request.Kind == agent.Revert {
 			c.w.state[c.host] = "after"
 		}
 	}
@@ -150,10 +151,10 @@ func (w *town) dial(_ context.Context, h *inventory.Host) (agent.Session, error)
 }
 
 // edits are what the director lacks.
-func (c *citizen) edits(d inventory.Desired) []ipvs.Edit {
-	table := c.w.tables[c.host]
+func (c *citizen) edits(req agent.Request) []ipvs.Edit {
+	table, d := c.w.tables[c.host], req.Desired
 	have, _ := table.Dump(context.Background())
-	if list := d.Director.Withdraw; list != nil {
+	if list := req.Entries; list != nil {
 		var edits []ipvs.Edit
 		for _, x := range list {
 			for _, s := range have {
@@ -174,7 +175,7 @@ func (c *citizen) edits(d inventory.Desired) []ipvs.Edit {
 		}
 		return edits
 	}
-	if d.Director.Services == nil {
+	if d.Director == nil || d.Director.Services == nil {
 		return nil
 	}
 	edits, _ := ipvs.Diff(have, director.Wants(d.Director.Services))
@@ -183,7 +184,7 @@ func (c *citizen) edits(d inventory.Desired) []ipvs.Edit {
 
 // back is what takes a run back on the director, as the engine would have it.
 func (c *citizen) back(tx agent.Transaction) []ipvs.Edit {
-	if tx.Reverts.Part == agent.Machine {
+	if tx.Request.Reverts.Part == agent.Machine {
 		return nil
 	}
 	spared := func(list ...inventory.Withdrawal) func(ipvs.Edit) bool {
@@ -196,11 +197,11 @@ func (c *citizen) back(tx agent.Transaction) []ipvs.Edit {
 	}
 	var made []step.Made
 	for _, d := range c.w.past[c.host] {
-		spare := spared(tx.Reverts.Hold...)
+		spare := spared(tx.Request.Reverts.Hold...)
 		switch {
-		case d.undoes == tx.Undoes:
-		case d.run == tx.Undoes && d.undoes == "":
-			spare = spared(append(tx.Reverts.Keep, tx.Reverts.Hold...)...)
+		case d.undoes == tx.Request.Of:
+		case d.run == tx.Request.Of && d.undoes == "":
+			spare = spared(append(tx.Request.Reverts.Keep, tx.Request.Reverts.Hold...)...)
 		default:
 			continue
 		}
@@ -231,17 +232,17 @@ func (h tabled) IPVS() (ipvs.Table, error) { return h.table, nil }
 
 // todo is what is to be done to the director's table.
 func (c *citizen) todo(tx agent.Transaction) []ipvs.Edit {
-	if tx.Reverts != nil {
+	if tx.Request.Kind == agent.Revert {
 		return c.back(tx)
 	}
-	return c.edits(tx.Desired)
+	return c.edits(tx.Request)
 }
 
 // effectsOf are those of a step that is made, by its ID.
 func effectsOf(id string) []step.Effect { return step.RecordedEffects(nil, id, "", "x") }
 
 func (c *citizen) report(tx agent.Transaction) agent.Report {
-	r := agent.Report{Identity: host.Identity{OS: string(tx.Desired.OS)}}
+	r := agent.Report{Identity: host.Identity{OS: string(tx.Request.Desired.OS)}}
 	if c.w.tables[c.host] != nil {
 		item := agent.Item{Step: director.TableStep, Layer: agent.Live}
 		if edits := c.todo(tx); len(edits) > 0 {
@@ -252,7 +253,7 @@ func (c *citizen) report(tx agent.Transaction) agent.Report {
 	}
 	for _, s := range c.w.steps[c.host] {
 		item := agent.Item{Step: s, Layer: agent.Live}
-		if wanted := tx.Reverts == nil; (c.w.state[c.host] == "after") != wanted {
+		if wanted := tx.Request.Kind != agent.Revert; (c.w.state[c.host] == "after") != wanted {
 			item.Change = step.Change{Diff: "x", Do: []step.Op{{Kind: step.Run, Argv: []string{"x"}}}, Effects: effectsOf(s)}
 		}
 		r.Items = append(r.Items, item)
@@ -260,24 +261,14 @@ func (c *citizen) report(tx agent.Transaction) agent.Report {
 	return r
 }
 
-func (c *citizen) Check(_ context.Context, d inventory.Desired) (agent.Report, error) {
+func (c *citizen) Check(_ context.Context, req agent.Request) (agent.Report, error) {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	defer c.w.look("check " + c.host)
 	if err := c.w.call(c, "check", c.host); err != nil {
 		return agent.Report{}, err
 	}
-	return c.report(agent.Transaction{Desired: d}), nil
-}
-
-func (c *citizen) CheckRevert(_ context.Context, run string) (agent.Report, error) {
-	c.w.mu.Lock()
-	defer c.w.mu.Unlock()
-	defer c.w.look("check " + c.host)
-	if err := c.w.call(c, "check", c.host); err != nil {
-		return agent.Report{}, err
-	}
-	return c.report(agent.Transaction{Undoes: run, Reverts: &agent.Reverts{}}), nil
+	return c.report(agent.Transaction{Request: req}), nil
 }
 
 func (c *citizen) Begin(_ context.Context, tx agent.Transaction, _ func(agent.Event)) (agent.Begun, error) {
@@ -355,7 +346,7 @@ func (c *citizen) Finish(_ context.Context, _ string, commit bool, _ func(agent.
 		default:
 			if c.w.tables[c.host] == nil {
 				c.w.state[c.host] = "after"
-				if o.tx.Reverts != nil {
+				if o.tx.Request.Kind == agent.Revert {
 					c.w.state[c.host] = "before"
 				}
 			}

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -113,9 +112,6 @@ func (d disturbance) hits(e *entry) bool {
 	return e.Dest.Method == ipvs.TUN && d.tunnel
 }
 
-// errNoTable is a session that cannot read a table.
-var errNoTable = errors.New("this session cannot read the IPVS table")
-
 // table reads the live table of a director.
 func (m *member) table(ctx context.Context, services ...ipvs.Key) ([]agent.Entry, error) {
 	m.mu.Lock()
@@ -123,11 +119,7 @@ func (m *member) table(ctx context.Context, services ...ipvs.Key) ([]agent.Entry
 	if m.err != nil {
 		return nil, m.err
 	}
-	reader, ok := m.session.(agent.TableReader)
-	if !ok {
-		return nil, errNoTable
-	}
-	return reader.Table(ctx, services...)
+	return m.session.Table(ctx, services...)
 }
 
 // readEntries reads what the director m serves now, as far as the inventory names it.

@@ -71,20 +71,13 @@ func (f *Fleet) verifyHost(ctx context.Context, w hostChecks) ([]verify.Result, 
 	return results, errors.Join(err, session.Close())
 }
 
-// errNoVerifier is a session that cannot verify.
-var errNoVerifier = errors.New("this session cannot verify")
-
 // ask does the checks over a session.
 func (f *Fleet) ask(ctx context.Context, session agent.Session, w hostChecks) ([]verify.Result, error) {
-	verifier, ok := session.(agent.Verifier)
-	if !ok {
-		return nil, fmt.Errorf("verify %s: %w", w.host, errNoVerifier)
-	}
 	v := agent.Verification{Run: f.Run, Who: f.Who}
 	for _, c := range w.checks {
 		v.Checks = append(v.Checks, *c)
 	}
-	results, err := verifier.Verify(ctx, v)
+	results, err := session.Verify(ctx, v)
 	if err != nil {
 		err = fmt.Errorf("verify %s: %w", w.host, err)
 	}

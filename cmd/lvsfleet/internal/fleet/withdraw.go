@@ -71,7 +71,7 @@ func (r *run) inForce(ctx context.Context, l *loan, gone bool) error {
 	r.enter(m, inventory.Withdraw)
 	progress := r.progress(m.host.Name, inventory.Withdraw)
 	tx := r.transaction(m, inventory.Withdraw)
-	tx.Continues, tx.Desired, tx.Reverts = gone, m.want.Withdrawing(withdrawals(l.entries, gone)), nil
+	tx.Continues, tx.Request = gone, agent.ToWithdraw(m.want, withdrawals(l.entries, gone))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	begun, err := m.session.Begin(ctx, tx, progress)
