@@ -15,6 +15,7 @@ type Cache struct {
 	h     Host
 	mu    sync.Mutex
 	runs  map[string]cached[Result]
+	known map[string]cached[any] // Remember
 	files map[string]cached[File]
 	dirs  map[string]cached[[]Entry]
 }
@@ -36,6 +37,7 @@ func (c *Cache) Forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.runs = map[string]cached[Result]{}
+	c.known = map[string]cached[any]{}
 	c.files = map[string]cached[File]{}
 	c.dirs = map[string]cached[[]Entry]{}
 }
@@ -128,4 +130,28 @@ func Query(ctx context.Context, h Host, argv ...string) (Result, error) {
 		return c.query(ctx, argv)
 	}
 	return h.Run(ctx, Cmd{Argv: argv})
+}
+
+// Remember gives what read, which must only read, gives: from memory where h
+// is, or wraps, a Cache that has something by that name, which is always of one
+// type.
+func Remember[T any](ctx context.Context, h Host, name string, read func() (T, error)) (T, error) {
+	c, ok := As[*Cache](h)
+	if !ok {
+		return read()
+	}
+	c.mu.Lock()
+	got, ok := c.known[name]
+	c.mu.Unlock()
+	if ok {
+		v, _ := got.v.(T)
+		return v, got.err
+	}
+	v, err := read()
+	if ctx.Err() == nil {
+		c.mu.Lock()
+		c.known[name] = cached[any]{v, err}
+		c.mu.Unlock()
+	}
+	return v, err
 }

@@ -60,16 +60,6 @@ func Identify(ctx context.Context, r Runner) (Identity, error) {
 	return id, nil
 }
 
-// AddrShow4 asks ip(8) for the addresses of IPv4, AddrShow6 for those of IPv6,
-// and LinkShow for the links: Local on Linux answers that by itself.
-func AddrShow4() []string { return []string{"ip", "-o", "-4", "addr", "show"} }
-
-// AddrShow6 is AddrShow4 for IPv6.
-func AddrShow6() []string { return []string{"ip", "-o", "-6", "addr", "show"} }
-
-// LinkShow asks for the links.
-func LinkShow() []string { return []string{"ip", "-o", "link", "show"} }
-
 func unameArgv() []string { return []string{"uname", "-s", "-r", "-m", "-v"} }
 
 // Version gives the leading numbers of a release: "5.4-RELEASE" is 5, 4, 0.

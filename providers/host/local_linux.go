@@ -21,8 +21,6 @@ func answer(cmd Cmd) (out []byte, ok bool) {
 		return uname()
 	case len(cmd.Argv) == 3 && cmd.Argv[0] == "sysctl" && cmd.Argv[1] == "-n":
 		return sysctl(cmd.Argv[2])
-	case len(cmd.Argv) > 1 && cmd.Argv[0] == "ip":
-		return ipAnswer(cmd.Argv)
 	}
 	return nil, false
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/linux/kernel"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist/ifcfg"
 	"github.com/lvsfleet/lvsfleet/providers/linux/systemd"
@@ -51,11 +52,9 @@ func GatherWith(ctx context.Context, h host.Host, id host.Identity, d inventory.
 		return Facts{}, err
 	}
 	if len(d.Tunnels) > 0 {
-		res, err := host.Query(ctx, h, tunnelShow...)
-		if err != nil {
-			return Facts{}, fmt.Errorf("read tunnels: %w", err)
+		if f.Tunnels, err = kernel.Of(h).Tunnels(ctx); err != nil {
+			return Facts{}, err
 		}
-		f.Tunnels = parseTunnels(string(res.Stdout))
 	}
 	f.Table = table
 	if d.Network == "none" { // labels that initscripts know

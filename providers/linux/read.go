@@ -2,51 +2,35 @@ package linux
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/linux/kernel"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
-// The reading commands, in the one spelling that everything uses, so that a
-// host.Cache asks once.
-var (
-	addrShow4 = host.AddrShow4()
-	addrShow6 = host.AddrShow6()
-	linkShow  = host.LinkShow()
+// Addr, Link and Tunnel are what a kernel has.
+type (
+	Addr   = kernel.Addr
+	Link   = kernel.Link
+	Tunnel = kernel.Tunnel
+	route  = kernel.Route
 )
 
-func addrShow(v6 bool) []string {
-	if v6 {
-		return addrShow6
-	}
-	return addrShow4
-}
+// The reading commands, as conditions of operations name them.
+var (
+	addrShow4  = kernel.AddrShow4
+	linkShow   = kernel.LinkShow
+	tunnelShow = kernel.TunnelShow
+)
+
+func addrShow(v6 bool) []string { return kernel.AddrShow(v6) }
 
 func readAddrs(ctx context.Context, h host.Host, v6 bool) ([]Addr, error) {
-	res, err := host.Query(ctx, h, addrShow(v6)...)
-	if err != nil {
-		return nil, fmt.Errorf("read addresses: %w", err)
-	}
-	list, err := parseAddrs(string(res.Stdout))
-	if err != nil {
-		return nil, fmt.Errorf("read addresses: %w", err)
-	}
-	return list, nil
+	return kernel.Of(h).Addrs(ctx, v6)
 }
 
-func readLinks(ctx context.Context, h host.Host) ([]Link, error) {
-	res, err := host.Query(ctx, h, linkShow...)
-	if err != nil {
-		return nil, fmt.Errorf("read links: %w", err)
-	}
-	list, err := parseLinks(string(res.Stdout))
-	if err != nil {
-		return nil, fmt.Errorf("read links: %w", err)
-	}
-	return list, nil
-}
+func readLinks(ctx context.Context, h host.Host) ([]Link, error) { return kernel.Of(h).Links(ctx) }
 
 // ip gives the argv of ip(8) for the family of an address.
 func ip(v6 bool, args ...string) []string {

@@ -11,19 +11,12 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/linux/kernel"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
 func readDefaults(ctx context.Context, h host.Host, v6 bool) ([]route, error) {
-	res, err := host.Query(ctx, h, ip(v6, "route", "show")...)
-	if err != nil {
-		return nil, fmt.Errorf("read routes: %w", err)
-	}
-	list, err := parseDefaults(string(res.Stdout))
-	if err != nil {
-		return nil, fmt.Errorf("read routes: %w", err)
-	}
-	return list, nil
+	return kernel.Of(h).Defaults(ctx, v6)
 }
 
 // best are the default routes that count: those of the lowest metric.
@@ -153,7 +146,7 @@ func tunnelRoute(r inventory.TunnelRoute, gateways []netip.Addr) step.Step {
 		if err != nil {
 			return step.Change{}, fmt.Errorf("read route to %s: %w", r.To, err)
 		}
-		src, via := parseSource(string(res.Stdout))
+		src, via := kernel.ParseSource(string(res.Stdout))
 		if src == r.From {
 			return step.Change{}, nil
 		}

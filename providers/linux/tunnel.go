@@ -3,51 +3,15 @@ package linux
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/linux/kernel"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
-
-// A Tunnel is a line of `ip tunnel show`.
-type Tunnel struct {
-	Name          string
-	Local, Remote netip.Addr // zero: any
-}
-
-var tunnelShow = []string{"ip", "tunnel", "show"}
-
-// parseTunnels reads the output of `ip tunnel show`:
-//
-//	tunl0: any/ip remote any local any ttl inherit nopmtudisc
-//	lvs0: ip/ip  remote 172.16.0.2  local 172.16.0.1  ttl inherit
-//
-// Tunnels that are not IP in IP are left out.
-func parseTunnels(text string) []Tunnel {
-	var list []Tunnel
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) < 2 || !strings.HasSuffix(f[0], ":") || f[1] != "ip/ip" && f[1] != "any/ip" {
-			continue
-		}
-		name, _, _ := strings.Cut(strings.TrimSuffix(f[0], ":"), "@")
-		t := Tunnel{Name: name}
-		for i := 2; i+1 < len(f); i++ {
-			switch a, _ := netip.ParseAddr(f[i+1]); f[i] {
-			case "remote":
-				t.Remote = a
-			case "local":
-				t.Local = a
-			}
-		}
-		list = append(list, t)
-	}
-	return list
-}
 
 // nameTunnels gives every plain tunnel its device: the one that has its ends
 // already, live or in a file, else the one that the inventory names, else the
@@ -101,12 +65,12 @@ func liveTunnel(t inventory.PlainEnd, all []inventory.PlainEnd) []step.Step {
 	dev := t.Interface
 	ends := []string{"mode", "ipip", "local", t.Local.String(), "remote", t.Remote.String()}
 	device := func(ctx context.Context, h host.Host) (step.Change, error) {
-		res, err := host.Query(ctx, h, tunnelShow...)
+		list, err := kernel.Of(h).Tunnels(ctx)
 		if err != nil {
-			return step.Change{}, fmt.Errorf("read tunnels: %w", err)
+			return step.Change{}, err
 		}
-		for _, have := range parseTunnels(string(res.Stdout)) {
-			if have == (Tunnel{dev, t.Local, t.Remote}) {
+		for _, have := range list {
+			if have == (Tunnel{Name: dev, Local: t.Local, Remote: t.Remote}) {
 				return step.Change{}, nil
 			}
 		}

@@ -1,4 +1,4 @@
-package linux
+package kernel
 
 import (
 	"fmt"
@@ -26,12 +26,12 @@ type Link struct {
 	MAC  string // lower case; "" for what is not Ethernet
 }
 
-// parseAddrs reads the output of `ip -o addr show` in every era:
+// ParseAddrs reads the output of `ip -o addr show` in every era:
 //
 //	1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever preferred_lft forever
 //	2: eth0    inet6 fe80::1/64 scope link \       valid_lft forever preferred_lft forever
 //	3: tun5    inet 10.0.0.1 peer 10.0.0.2/32 scope global tun5
-func parseAddrs(text string) ([]Addr, error) {
+func ParseAddrs(text string) ([]Addr, error) {
 	var list []Addr
 	for line := range strings.Lines(text) {
 		main, _, _ := strings.Cut(line, `\`)
@@ -81,11 +81,11 @@ func parseAddrs(text string) ([]Addr, error) {
 	return list, nil
 }
 
-// parseLinks reads the output of `ip -o link show`:
+// ParseLinks reads the output of `ip -o link show`:
 //
 //	2: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc ...\    link/ether 52:54:00:12:34:56 brd ff:ff:ff:ff:ff:ff
 //	5: tunl0@NONE: <NOARP,UP,LOWER_UP> mtu 1480 ...
-func parseLinks(text string) ([]Link, error) {
+func ParseLinks(text string) ([]Link, error) {
 	var list []Link
 	for line := range strings.Lines(text) {
 		f := strings.Fields(strings.ReplaceAll(line, `\`, " "))
@@ -124,17 +124,17 @@ func device(f []string) (string, error) {
 }
 
 // A route is a default route.
-type route struct {
+type Route struct {
 	Via    []netip.Addr // more than one with several next hops; empty without gateway
 	Metric int
 	Spec   []string // what sets it again, after "default"
 }
 
-// parseDefaults reads the default routes of `ip route show` or
+// ParseDefaults reads the default routes of `ip route show` or
 // `ip -6 route show`. What only the kernel says (linkdown, expires) is left
 // out of Spec.
-func parseDefaults(text string) ([]route, error) {
-	var list []route
+func ParseDefaults(text string) ([]Route, error) {
+	var list []Route
 	last := -1 // the route that indented lines go on with
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
@@ -145,7 +145,7 @@ func parseDefaults(text string) ([]route, error) {
 		switch {
 		case hop && f[0] == "nexthop" && last >= 0:
 		case !hop && f[0] == "default":
-			list = append(list, route{})
+			list = append(list, Route{})
 			last, f = len(list)-1, f[1:]
 		default:
 			if !hop {
@@ -161,7 +161,7 @@ func parseDefaults(text string) ([]route, error) {
 }
 
 // read takes the words of one line.
-func (r *route) read(f []string) error {
+func (r *Route) read(f []string) error {
 	for i := 0; i < len(f); i++ {
 		next := ""
 		if i+1 < len(f) {
@@ -196,9 +196,9 @@ func (r *route) read(f []string) error {
 	return nil
 }
 
-// parseSource reads the source address that `ip route get` names; the zero
+// ParseSource reads the source address that `ip route get` names; the zero
 // Addr where it names none.
-func parseSource(text string) (src, via netip.Addr) {
+func ParseSource(text string) (src, via netip.Addr) {
 	line, _, _ := strings.Cut(text, "\n")
 	f := strings.Fields(line)
 	for i := 0; i+1 < len(f); i++ {
@@ -210,4 +210,38 @@ func parseSource(text string) (src, via netip.Addr) {
 		}
 	}
 	return src, via
+}
+
+// A Tunnel is a line of `ip tunnel show`.
+type Tunnel struct {
+	Name          string
+	Local, Remote netip.Addr // zero: any
+}
+
+// ParseTunnels reads the output of `ip tunnel show`:
+//
+//	tunl0: any/ip remote any local any ttl inherit nopmtudisc
+//	lvs0: ip/ip  remote 172.16.0.2  local 172.16.0.1  ttl inherit
+//
+// Tunnels that are not IP in IP are left out.
+func ParseTunnels(text string) []Tunnel {
+	var list []Tunnel
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 2 || !strings.HasSuffix(f[0], ":") || f[1] != "ip/ip" && f[1] != "any/ip" {
+			continue
+		}
+		name, _, _ := strings.Cut(strings.TrimSuffix(f[0], ":"), "@")
+		t := Tunnel{Name: name}
+		for i := 2; i+1 < len(f); i++ {
+			switch a, _ := netip.ParseAddr(f[i+1]); f[i] {
+			case "remote":
+				t.Remote = a
+			case "local":
+				t.Local = a
+			}
+		}
+		list = append(list, t)
+	}
+	return list
 }
