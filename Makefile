@@ -10,7 +10,7 @@ PLATFORMS   = linux/amd64 linux/arm64 linux/386 freebsd/amd64 freebsd/386 illumo
 CONTROLLERS = linux/amd64 illumos/amd64
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test race crash soak lint fuzz bench bench-fleet vmlab dist clean
+.PHONY: help build demo test race crash soak mutants lint fuzz bench bench-fleet vmlab dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,10 @@ crash: ## the crash matrix: let transactions die in every way, at every access
 
 soak: ## watch 200 simulated hosts for 1,000 rounds in which much goes wrong: nothing is missed, nothing grows
 	$(GO) test ./cmd/lvsfleet/internal/drift -run '^TestSoak$$' -v -timeout 3h -soak.hosts 200 -soak.rounds 1000
+
+MUTANTS ?= .
+mutants: ## break each rule of safety on purpose: the tests must notice every one
+	$(GO) run ./cmd/lvsfleet/internal/mutants -only '$(MUTANTS)'
 
 lint: ## go vet for every platform, the linter, and the layers
 	@set -e; for p in $(PLATFORMS); do \

@@ -169,17 +169,28 @@ func TestFiles(t *testing.T) {
 func TestTheOrderOfARemoval(t *testing.T) {
 	quiet := live("sysctl:arp_ignore", "0", "1")
 	quiet.Undo[0].If = append(quiet.Undo[0].If, step.Cond{Argv: []string{"addrs"}, Match: "vip", Not: true, Guard: true})
-	l := Ledger{}.Next(noSystem{}, inventory.Desired{}, false, []Change{
-		live("sysctl:net.ipv4.ip_forward", "0", "1"), quiet, live("link:tunl0", "down", "up"), live("address:vip", "", "there"), live("stays", "", "x"),
-	})
-	plan, _ := l.Complete(noSystem{}, step.Plan{Live: []step.Step{step.Func{Name: "stays"}, step.Func{Name: "own"}}}, inventory.Desired{})
-	var ids []string
-	for _, s := range plan.Live {
-		ids = append(ids, s.ID())
-	}
-	const want = "address:vip link:tunl0 stays own sysctl:arp_ignore sysctl:net.ipv4.ip_forward"
-	if got := strings.Join(ids, " "); got != want {
-		t.Errorf("%s, want %s", got, want)
+	forwarding, six := live("sysctl:net.ipv4.ip_forward", "0", "1"), live("sysctl:net.ipv6.conf.all.forwarding", "0", "1")
+	tunnel, vip, stays := live("link:tunl0", "down", "up"), live("address:vip", "", "there"), live("stays", "", "x")
+	for _, tt := range []struct {
+		made []Change
+		want string
+	}{
+		{[]Change{forwarding, quiet, tunnel, vip, stays}, "address:vip link:tunl0 stays own sysctl:arp_ignore sysctl:net.ipv4.ip_forward"},
+		// Whatever was made last.
+		{[]Change{quiet, tunnel, vip, stays, forwarding}, "address:vip link:tunl0 stays own sysctl:arp_ignore sysctl:net.ipv4.ip_forward"},
+		{[]Change{tunnel, forwarding, vip, six, quiet}, "address:vip link:tunl0 stays own sysctl:arp_ignore sysctl:net.ipv6.conf.all.forwarding sysctl:net.ipv4.ip_forward"},
+		{[]Change{vip, forwarding, tunnel}, "link:tunl0 address:vip stays own sysctl:net.ipv4.ip_forward"},
+		{[]Change{tunnel, vip, quiet}, "address:vip link:tunl0 stays own sysctl:arp_ignore"},
+	} {
+		l := Ledger{}.Next(noSystem{}, inventory.Desired{}, false, tt.made)
+		plan, _ := l.Complete(noSystem{}, step.Plan{Live: []step.Step{step.Func{Name: "stays"}, step.Func{Name: "own"}}}, inventory.Desired{})
+		var ids []string
+		for _, s := range plan.Live {
+			ids = append(ids, s.ID())
+		}
+		if got := strings.Join(ids, " "); got != tt.want {
+			t.Errorf("%s, want %s", got, tt.want)
+		}
 	}
 }
 

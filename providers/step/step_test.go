@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -278,5 +279,40 @@ func TestAConditionOnAFailedCommandSeesNoOutput(t *testing.T) {
 	// What cannot be asked is an error, never an answer.
 	if _, err := (step.Cond{Argv: []string{"nosuch"}, Match: "."}).Holds(context.Background(), h); err == nil {
 		t.Error("a command that could not be run gave an answer")
+	}
+}
+
+// A neighbourhood answers probes.
+type neighbourhood struct {
+	host.Host
+	mac string
+	err error
+}
+
+func (n neighbourhood) Probe(context.Context, string, netip.Addr) (string, error) {
+	return n.mac, n.err
+}
+func (n neighbourhood) Announce(context.Context, string, netip.Addr) error { return nil }
+
+// An address that another machine answers for is not added, and neither is one
+// that could not be asked for; where a host cannot ask, it is.
+func TestAnAddressThatSomebodyHasIsNotAdded(t *testing.T) {
+	op := step.Op{Kind: step.Run, Argv: []string{"add"}, Unanswered: &step.Neighbour{Dev: "eth0", Addr: netip.MustParseAddr("192.0.2.1")}}
+	struck := errors.New("struck")
+	for name, tt := range map[string]struct {
+		wrap func(host.Host) host.Host
+		want error
+	}{
+		"nobody answers":    {func(h host.Host) host.Host { return neighbourhood{Host: h} }, nil},
+		"somebody does":     {func(h host.Host) host.Host { return neighbourhood{Host: h, mac: "02:00:00:00:00:01"} }, step.ErrAnswered},
+		"it cannot be sent": {func(h host.Host) host.Host { return neighbourhood{Host: h, err: struck} }, struck},
+		"nobody can ask":    {func(h host.Host) host.Host { return h }, nil},
+	} {
+		c := canned(nil)
+		c.Runs["add"] = host.Result{}
+		err := op.Do(t.Context(), tt.wrap(c))
+		if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -299,6 +299,63 @@ func TestNobodyChangesWhoseDrainWasCutShort(t *testing.T) {
 	}
 }
 
+// What was lent is looked at once more before each commit, on every director: a
+// real server that somebody gives connections again meanwhile is undone.
+func TestADrainIsLookedAtBeforeTheCommit(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		dirs    []string
+		change  func(s *ipvs.Service, n int) // of the entry of rs1
+		commits bool
+	}{
+		{"nobody is at it", nil, nil, true},
+		{"a weight by hand on the first director", []string{"lb1"}, func(s *ipvs.Service, n int) { s.Dests[n].Weight = 1 }, false},
+		{"a weight by hand on the second director", []string{"lb2"}, func(s *ipvs.Service, n int) { s.Dests[n].Weight = 2 }, false},
+		{"a weight by hand on both", []string{"lb1", "lb2"}, func(s *ipvs.Service, n int) { s.Dests[n].Weight = 100 }, false},
+		{"an entry that somebody deletes", []string{"lb2"}, func(s *ipvs.Service, n int) { s.Dests = slices.Delete(s.Dests, n, n+1) }, true},
+		{"the weight of another", []string{"lb1"}, func(s *ipvs.Service, n int) { s.Dests[(n+1)%len(s.Dests)].Weight = 7 }, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := scenes()[0]
+			w := s.town(t)
+			w.theirs = map[string]bool{}
+			w.before = map[string]func(){"apply rs1": func() {
+				for _, dir := range tt.dirs {
+					w.theirs[dir] = true
+					for i := range w.tables[dir].Services {
+						svc := &w.tables[dir].Services[i]
+						tt.change(svc, slices.IndexFunc(svc.Dests, func(d ipvs.Destination) bool { return w.hostOf(d.Addr) == "rs1" }))
+					}
+				}
+			}}
+			f := s.fleet(w)
+			f.Site.Rollout.MaxFailures = 9
+			out, err := f.Converge(context.Background(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(w.before) > 0 {
+				t.Fatal("rs1 was never changed")
+			}
+			want := Failed
+			if tt.commits {
+				want = Changed
+			}
+			if got := statuses(out)["rs1"]; got != want {
+				t.Errorf("rs1 is %s, want %s", got, want)
+			}
+			if (w.state["rs1"] == "after") != tt.commits || slices.Contains(w.log, "commit rs1") != tt.commits {
+				t.Errorf("rs1 is as %s, committed: %v", w.state["rs1"], slices.Contains(w.log, "commit rs1"))
+			}
+			for _, r := range out.Results {
+				if r.Host == "rs1" && !tt.commits && !errors.Is(r.Err, errNotHeld) {
+					t.Errorf("rs1: %v", r.Err)
+				}
+			}
+		})
+	}
+}
+
 // What takes itself back has the guards that it began with: a director's waits
 // long enough for a loan that comes only then.
 func TestADirectorMayHaveToLendOnTheWayBack(t *testing.T) {
