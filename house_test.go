@@ -22,17 +22,18 @@ import (
 const module = "github.com/lvsfleet/lvsfleet"
 
 type listed struct {
-	ImportPath  string
-	Dir         string
-	Imports     []string
-	TestImports []string
-	Deps        []string
+	ImportPath   string
+	Dir          string
+	Imports      []string
+	TestImports  []string
+	XTestImports []string
+	Deps         []string
 }
 
 // packages lists the module's packages as the go command sees them.
 func packages(t *testing.T, args ...string) []listed {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Imports,TestImports,Deps"}, args...)...)
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Imports,TestImports,XTestImports,Deps"}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -64,7 +65,7 @@ func layer(path string) int {
 func TestImportsGoDown(t *testing.T) {
 	for _, p := range packages(t, "./...") {
 		from := layer(p.ImportPath)
-		for _, imp := range p.Imports {
+		for _, imp := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
 			if !strings.HasPrefix(imp, module+"/") {
 				continue
 			}

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -28,6 +29,9 @@ func (l *leap) Sleep(ctx context.Context, d time.Duration) error {
 			delete(l.at, l.now)
 			f()
 		}
+	}
+	if l.now > 10*time.Minute {
+		return errors.New("it holds on for ever")
 	}
 	return ctx.Err()
 }

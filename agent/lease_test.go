@@ -318,7 +318,6 @@ func TestWhatIsLiveIsNotUndoneInAnotherBoot(t *testing.T) {
 	}
 }
 
-
 // Nor is it committed in another boot, even where the lease is held for its run.
 func TestNothingIsCommittedInAnotherBoot(t *testing.T) {
 	w := newLeased(t)

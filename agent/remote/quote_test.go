@@ -1,14 +1,9 @@
 package remote
 
 import (
-	"context"
 	"os/exec"
 	"strings"
 	"testing"
-	"unicode/utf8"
-
-	"mvdan.cc/sh/v3/expand"
-	"mvdan.cc/sh/v3/syntax"
 )
 
 func TestQuote(t *testing.T) {
@@ -41,8 +36,8 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-// FuzzQuote holds quote to what a shell's parser makes of it, and now and then
-// to what the login shells of this machine do.
+// FuzzQuote holds quote to what the login shells of this machine make of it:
+// they are what a host has, and take bytes that are no UTF-8 too.
 func FuzzQuote(f *testing.F) {
 	for _, s := range []string{"", "a b", "it's", "!1", `\`, `\'`, `'\''`, "$HOME", "`x`", "a;b&c|d", "#x", "~", "{a,b}", "[a]*?", "-n", "=x", "%1", "\x80\xff", "\r", "\x1b"} {
 		f.Add(s, "x")
@@ -60,31 +55,16 @@ func FuzzQuote(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The parser wants UTF-8 and drops carriage returns; shells do neither.
-		parses := utf8.ValidString(a+b) && !strings.Contains(a+b, "\r")
-		if parses {
-			file, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader("x "+line), "")
+		for i, shell := range loginShells() {
+			// sh each time; csh, where there is one, now and then: it is slow.
+			if i > 0 && len(a)%16 != 3 {
+				continue
+			}
+			out, err := exec.CommandContext(t.Context(), shell, "-c", `exec /usr/bin/printf '%s\0' `+line).Output()
 			if err != nil {
-				t.Fatalf("%s: %v", line, err)
+				t.Fatalf("%s: %s: %v", shell, line, err)
 			}
-			call, ok := file.Stmts[0].Cmd.(*syntax.CallExpr)
-			if len(file.Stmts) != 1 || !ok {
-				t.Fatalf("%s is not one command", line)
-			}
-			got, err := expand.Fields(&expand.Config{}, call.Args[1:]...)
-			if err != nil {
-				t.Fatalf("%s: %v", line, err)
-			}
-			same(t, line, args, got)
-		}
-		if !parses || len(a)%16 == 3 {
-			for _, shell := range loginShells() {
-				out, err := exec.CommandContext(context.Background(), shell, "-c", `exec /usr/bin/printf '%s\0' `+line).Output()
-				if err != nil {
-					t.Fatalf("%s: %s: %v", shell, line, err)
-				}
-				same(t, line, args, strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"))
-			}
+			same(t, line, args, strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"))
 		}
 	})
 }
