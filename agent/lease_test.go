@@ -301,7 +301,7 @@ func TestWhatIsLiveIsNotUndoneInAnotherBoot(t *testing.T) {
 	w.done = nil
 	w.mu.Unlock()
 	next := tx("r2")
-	next.Desired.Release = "nothing"
+	next.Request.Desired.Release = "nothing"
 	settler := engineOn(w.NewSession())
 	begun, err := settler.Begin(t.Context(), next, nil)
 	if err != nil || !strings.Contains(begun.Settled, "run r1") {
