@@ -27,7 +27,7 @@ func RecordedEffects(recorded []Effect, id, was, want string) []Effect {
 	case strings.HasPrefix(kind, "gif") && err == nil:
 		return []Effect{toward(VIP, addr), toward(Tunnel, netip.Addr{})}
 	case kind == "tunnel", kind == "link", strings.HasPrefix(kind, "gif"):
-		return []Effect{toward(Tunnel, netip.Addr{})}
+		return tunnelEffects(was, want)
 	case (kind == "address" || kind == "lo0" || kind == "vip") && err == nil:
 		return []Effect{toward(VIP, addr)}
 	case kind == "sysctl":
@@ -49,4 +49,36 @@ func sysctlEffect(key, was, want string) Effect {
 		return Switched(was, want, ARPSuppression, netip.Addr{})
 	}
 	return Alter(Support, netip.Addr{})
+}
+
+// tunnelEffects reads the states of a tunnel's device: a tunnel that is down
+// takes no packets, and what Solaris has of one says which address it carries,
+// as ifconfig does.
+func tunnelEffects(was, want string) []Effect {
+	off := func(v string) string {
+		if v == "down" || v == "IPv6 off" {
+			return ""
+		}
+		return v
+	}
+	carried := func(v string) (a netip.Addr) {
+		if _, rest, ok := strings.Cut(v, "inet "); ok {
+			word, _, _ := strings.Cut(rest, " ")
+			a, _ = netip.ParseAddr(word)
+		}
+		return a
+	}
+	list := []Effect{Toward(off(was), off(want), Tunnel, netip.Addr{})}
+	switch a, b := carried(was), carried(want); {
+	case a == b && b.IsValid():
+		list = append(list, Alter(VIP, a))
+	default:
+		if a.IsValid() {
+			list = append(list, Lose(VIP, a))
+		}
+		if b.IsValid() {
+			list = append(list, Gain(VIP, b))
+		}
+	}
+	return list
 }
