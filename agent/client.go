@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
@@ -27,6 +28,9 @@ type Client struct {
 	while   func() bool   // see RenewWhile
 	begun   bool          // it may have something to end before it goes
 
+	nonces chan string  // the latest that is not answered yet, or none
+	kept   atomic.Int64 // bytes of long responses that have come and are not passed on
+
 	asked *Request // what Watch has asked; nil: nothing
 	seen  string   // the name of what it has answered
 }
@@ -45,9 +49,10 @@ const (
 func NewClient(conn io.ReadWriteCloser, build string) *Client {
 	c := &Client{
 		conn: conn, build: build, waiting: map[uint64]*pending{}, ended: make(chan struct{}),
-		out: newFrameWriter(conn, hello(clientMagic, build)),
+		out: newFrameWriter(conn, hello(clientMagic, build)), nonces: make(chan string, 1),
 	}
 	go c.read()
+	go c.renew()
 	return c
 }
 
@@ -90,17 +95,27 @@ func (c *Client) hear(r *bufio.Reader, said chan<- heard) error {
 	c.mu.Lock()
 	c.met = true
 	c.mu.Unlock()
-	for frames := (&frameReader{r: r}); ; {
+	for frames := (&frameReader{r: r, most: maxAnswer}); ; {
 		frame, err := frames.next()
 		h := heard{frame: frame}
-		if err == nil && !isLong(frame) {
-			h.frame, err = nil, decode(frame, &h.res)
+		switch {
+		case err != nil:
+		case isLong(frame):
+			if c.kept.Add(int64(len(frame))) > maxAnswer {
+				err = errors.New("it answers faster than it is asked")
+			}
+		default:
+			h.frame, err = nil, decodeAnswer(frame, &h.res)
+		}
+		if err == nil && len(h.res.Nonce) > maxNonce {
+			err = fmt.Errorf("a nonce has %d bytes", len(h.res.Nonce))
 		}
 		switch {
 		case err != nil:
+			_ = c.conn.Close() // whoever is still passed on its events may take their time
 			return ended(err)
 		case h.res.Nonce != "":
-			go c.answer(h.res.Nonce)
+			c.latest(h.res.Nonce)
 		default:
 			said <- h
 		}
@@ -115,11 +130,12 @@ func ended(err error) error { return fmt.Errorf("%w: the agent ended (%w)", host
 func (c *Client) pass(said <-chan heard) (err error) {
 	for h := range said {
 		if h.frame != nil && err == nil {
-			if err = decode(h.frame, &h.res); err != nil {
+			if err = decodeAnswer(h.frame, &h.res); err != nil {
 				err = ended(err)
 				_ = c.conn.Close()
 			}
 		}
+		c.kept.Add(-int64(len(h.frame)))
 		if err != nil {
 			continue
 		}
@@ -143,12 +159,34 @@ func (c *Client) pass(said <-chan heard) (err error) {
 // RenewWhile sets what is asked before a nonce of the host's guard is
 // answered: while it gives true, the guard holds still. Without it, or with
 // nil, every nonce is answered for as long as this process lives. It is called
-// from goroutines of its own, about every eighth part of the transaction's
+// from a goroutine of the client's, about every eighth part of the transaction's
 // ConfirmTimeout, and may take its time.
 func (c *Client) RenewWhile(progress func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.while = progress
+}
+
+// latest leaves a nonce to be answered. One before it that was not answered yet
+// is of no more use: the guard knows its last one alone.
+func (c *Client) latest(nonce string) {
+	select {
+	case <-c.nonces:
+	default:
+	}
+	c.nonces <- nonce // nobody else sends: there is room
+}
+
+// renew answers nonces, one at a time, for as long as the agent speaks.
+func (c *Client) renew() {
+	for {
+		select {
+		case nonce := <-c.nonces:
+			c.answer(nonce)
+		case <-c.ended:
+			return
+		}
+	}
 }
 
 // answer says the guard's nonce again.

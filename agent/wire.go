@@ -106,6 +106,7 @@ func (f *frameWriter) write(bits uint32, payload []byte) error {
 // A frameReader reads frames.
 type frameReader struct {
 	r    io.Reader
+	most int          // bytes of a frame; 0: MaxFrame
 	long bytes.Buffer // the pieces of one that have come
 }
 
@@ -127,8 +128,12 @@ func (f *frameReader) next() ([]byte, error) {
 		if !piece {
 			into = &bytes.Buffer{}
 		}
-		if into.Len()+int(n) > MaxFrame || end && !piece {
-			return nil, fmt.Errorf("read frame: %d bytes are more than %d, or no end of pieces", into.Len()+int(n), MaxFrame)
+		most := f.most
+		if most == 0 {
+			most = MaxFrame
+		}
+		if into.Len()+int(n) > most || end && !piece {
+			return nil, fmt.Errorf("read frame: %d bytes are more than %d, or no end of pieces", into.Len()+int(n), most)
 		}
 		if _, err := io.CopyN(into, f.r, int64(n)); err != nil {
 			return nil, fmt.Errorf("read frame: %w", noEOF(err))

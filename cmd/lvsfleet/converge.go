@@ -78,11 +78,11 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 		return err
 	}
 	if terr := g.tellDeparted(path, loaded.Site); terr != nil {
-		fmt.Fprintf(g.err, "lvsfleet: %v\n", terr)
+		fmt.Fprintf(g.err, "lvsfleet: %s\n", hanging(terr.Error(), 2))
 	}
 	if err == nil {
 		if kerr := g.keepHosts(path, loaded.Site, out); kerr != nil {
-			fmt.Fprintf(g.err, "lvsfleet: %v\n", kerr)
+			fmt.Fprintf(g.err, "lvsfleet: %s\n", hanging(kerr.Error(), 2))
 		}
 	}
 	return runError(out, err)

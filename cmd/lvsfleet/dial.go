@@ -207,7 +207,7 @@ func (g *globals) warnOnce() func(host, message string) {
 	return func(host, message string) {
 		mu.Lock()
 		defer mu.Unlock()
-		line := fmt.Sprintf("%s: warning: %s\n", host, message)
+		line := fmt.Sprintf("%s: warning: %s\n", host, hanging(message, 4))
 		if !said[line] {
 			said[line] = true
 			g.progress.aside(func() { fmt.Fprint(g.err, line) })

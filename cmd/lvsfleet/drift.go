@@ -341,7 +341,7 @@ func (wd *watchdog) sayGoodbye() {
 		ctx, cancel := context.WithTimeout(context.Background(), farewell)
 		defer cancel()
 		if err := wd.alerts.Close(ctx); err != nil {
-			fmt.Fprintf(wd.err, "lvsfleet: %v\n", err)
+			fmt.Fprintf(wd.err, "lvsfleet: %s\n", hanging(err.Error(), 2))
 		}
 	})
 }
@@ -356,7 +356,7 @@ func (wd *watchdog) departures() {
 	wd.outM.Lock()
 	defer wd.outM.Unlock()
 	if err := wd.tellDeparted(wd.path, wd.loaded.Load().Site); err != nil {
-		fmt.Fprintf(wd.err, "lvsfleet: %v\n", err)
+		fmt.Fprintf(wd.err, "lvsfleet: %s\n", hanging(err.Error(), 2))
 	}
 }
 
@@ -383,7 +383,7 @@ func (wd *watchdog) converge(ctx context.Context, site *inventory.Site, hosts []
 	wd.remember(rec, f, out, err)
 	if err == nil {
 		if kerr := wd.keepHosts(wd.path, site, out); kerr != nil {
-			fmt.Fprintf(wd.err, "lvsfleet: %v\n", kerr)
+			fmt.Fprintf(wd.err, "lvsfleet: %s\n", hanging(kerr.Error(), 2))
 		}
 	}
 	return out, err
@@ -469,7 +469,7 @@ func (wd *watchdog) observe(e drift.Event) {
 func driftLine(paint painter, d drift.Drift) string {
 	what := d.Host + " " + string(d.Class)
 	if d.Step != "" {
-		what += " " + printable(d.Step)
+		what += " " + inline(d.Step)
 	}
 	if !d.Gone.IsZero() {
 		return paint.green(what+" is gone") + ": " + endText(d.End) + ", after " + roundedAge(d.Gone.Sub(d.First))
@@ -538,14 +538,14 @@ func writeSnapshot(g *globals, w io.Writer, s drift.Snapshot) {
 		}
 		head := h.Name + " (" + h.OS + ")"
 		if h.Release != "" {
-			head = h.Name + " (" + h.OS + " " + h.Release + ")"
+			head = h.Name + " (" + h.OS + " " + inline(h.Release) + ")"
 		}
 		fmt.Fprintf(w, "%s %s\n", p.paint.bold(head), h.State)
 		for _, n := range h.Notes {
 			fmt.Fprintf(w, "  %s %s\n", p.paint.yellow("note"), hanging(n, 7))
 		}
 		for _, t := range h.Transient {
-			fmt.Fprintf(w, "  %s %s: until the next boot\n", p.paint.yellow("transient"), printable(t))
+			fmt.Fprintf(w, "  %s %s: until the next boot\n", p.paint.yellow("transient"), inline(t))
 		}
 		for _, d := range h.Drifts {
 			p.drift(w, d, s.Time)
@@ -571,6 +571,6 @@ func (p *printer) drift(w io.Writer, d drift.Drift, now time.Time) {
 		fmt.Fprintf(w, "  %s%s: %s\n", p.paint.red(string(d.Class)), since, hanging(d.Diff, 8))
 		return
 	}
-	fmt.Fprintf(w, "  %s %s%s\n", p.paint.cyan(string(d.Class)), printable(d.Step), since)
+	fmt.Fprintf(w, "  %s %s%s\n", p.paint.cyan(string(d.Class)), inline(d.Step), since)
 	p.diff(w, d.Diff)
 }

@@ -29,7 +29,7 @@ func exitStatus(err error, w io.Writer) int {
 	case errors.Is(err, errIncomplete):
 		return 4
 	case !errors.Is(err, errReported):
-		fmt.Fprintf(w, "lvsfleet: %v\n", err)
+		fmt.Fprintf(w, "lvsfleet: %s\n", hanging(err.Error(), 2))
 	}
 	return 1
 }

@@ -162,7 +162,7 @@ func runHistory(g *globals, flags historyFlags, now time.Time) error {
 		if listed == 1 {
 			fmt.Fprintln(t, "RUN\tTIME\tWHO\tINVENTORY\tHOSTS\tSTEPS\tRESULT")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%.12s\t%d\t%d\t%s\n", r.ID, r.Time.Local().Format(time.DateTime), printable(r.Who), r.Inventory, hosts, changes, result)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%.12s\t%d\t%d\t%s\n", r.ID, r.Time.Local().Format(time.DateTime), inline(r.Who), r.Inventory, hosts, changes, result)
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write history: %w", err)
@@ -232,7 +232,7 @@ func runHistoryDrift(ctx context.Context, g *globals, flags historyFlags, now ti
 			end = endText(d.End) + ", after " + roundedAge(d.Gone.Sub(d.First))
 		}
 		line := fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s", d.First.Local().Format(time.DateTime), d.Last.Local().Format(time.DateTime),
-			d.Host, d.Class, printable(cmp.Or(d.Step, "-")), end)
+			d.Host, d.Class, inline(cmp.Or(d.Step, "-")), end)
 		if !flags.diff {
 			fmt.Fprintln(t, line)
 			continue
@@ -264,7 +264,7 @@ func runHistoryShow(g *globals, flags historyFlags, id string) error {
 	if r.Of != "" {
 		verb += " of run " + r.Of
 	}
-	fmt.Fprintf(g.out, "%s of %s at %s by %s, inventory %.12s: %s\n\n", verb, r.Site, r.Time.Local().Format(time.DateTime), printable(r.Who), r.Inventory, r.Result)
+	fmt.Fprintf(g.out, "%s of %s at %s by %s, inventory %.12s: %s\n\n", verb, r.Site, r.Time.Local().Format(time.DateTime), inline(r.Who), r.Inventory, r.Result)
 	for _, h := range r.Hosts {
 		f := fleet.Finding{Host: h.Host, Report: agent.Report{Items: h.Items}}
 		if h.Error != "" {
@@ -291,7 +291,7 @@ func (g *globals) remember(r state.Run, f *fleet.Fleet, out fleet.Outcome, runEr
 	}
 	r.Result, r.Ended = result, time.Now().UTC()
 	if err := g.record(r, out); err != nil {
-		fmt.Fprintf(g.err, "lvsfleet: %v\n", err)
+		fmt.Fprintf(g.err, "lvsfleet: %s\n", hanging(err.Error(), 2))
 	}
 }
 

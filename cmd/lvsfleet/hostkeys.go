@@ -65,7 +65,7 @@ func runHostKeys(ctx context.Context, g *globals, path string, yes bool) error {
 		keys, errs := unknownKeys(ctx, g, d, selected)
 		if len(keys) == 0 {
 			for _, err := range errs {
-				fmt.Fprintf(g.err, "lvsfleet: %v\n", err)
+				fmt.Fprintf(g.err, "lvsfleet: %s\n", hanging(err.Error(), 2))
 			}
 			if failed = len(errs) > 0; failed {
 				return errReported

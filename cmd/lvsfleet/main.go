@@ -19,6 +19,7 @@ import (
 )
 
 func main() {
+	crashAsSignal()
 	if agent.IsGuard(os.Args) {
 		os.Exit(guard())
 	}

@@ -142,11 +142,11 @@ func (p *printer) finding(w io.Writer, f fleet.Finding) {
 		fmt.Fprintf(&b, "  %s %s\n", p.paint.yellow("note"), hanging(n, 7))
 	}
 	for _, s := range f.Report.Transient {
-		fmt.Fprintf(&b, "  %s %s: until the next boot\n", p.paint.yellow("transient"), printable(s))
+		fmt.Fprintf(&b, "  %s %s: until the next boot\n", p.paint.yellow("transient"), inline(s))
 	}
 	for _, i := range f.Report.Items {
 		if !i.Change.Holds() {
-			fmt.Fprintf(&b, "  %s %s\n", p.paint.cyan(string(i.Layer)), printable(i.Step))
+			fmt.Fprintf(&b, "  %s %s\n", p.paint.cyan(inline(string(i.Layer))), inline(i.Step))
 			p.diff(&b, i.Change.Diff)
 			if p.ops {
 				for _, op := range i.Change.Do {
@@ -157,11 +157,11 @@ func (p *printer) finding(w io.Writer, f fleet.Finding) {
 			}
 		}
 		for _, n := range i.Change.Notes {
-			fmt.Fprintf(&b, "  %s %s: %s\n", p.paint.yellow("note"), printable(i.Step), hanging(n, 7))
+			fmt.Fprintf(&b, "  %s %s: %s\n", p.paint.yellow("note"), inline(i.Step), hanging(n, 7))
 		}
 	}
 	for _, s := range f.Outages {
-		fmt.Fprintf(&b, "  %s nobody else serves %s while this host changes\n", p.paint.red("outage"), s)
+		fmt.Fprintf(&b, "  %s nobody else serves %s while this host changes\n", p.paint.red("outage"), inline(s))
 	}
 	if f.Err != nil {
 		fmt.Fprintf(&b, "  %s %s\n", p.paint.red("error"), hanging(f.Err.Error(), 8))
@@ -171,7 +171,7 @@ func (p *printer) finding(w io.Writer, f fleet.Finding) {
 	}
 	head := f.Host
 	if s := system(f.Report); s != "" {
-		head += " (" + printable(s) + ")"
+		head += " (" + inline(s) + ")"
 	}
 	fmt.Fprintf(w, "%s\n%s\n", p.paint.bold(head), b.String())
 }
@@ -195,13 +195,19 @@ func hanging(s string, indent int) string {
 	return strings.ReplaceAll(strings.TrimRight(printable(s), "\n"), "\n", "\n"+strings.Repeat(" ", indent))
 }
 
-// printable keeps what a host wrote from steering the terminal, or turning the
-// direction of text (Unicode's Bidi_Control).
+// printable keeps what a host wrote from steering the terminal, turning the
+// direction of text, hiding in it, or ending a line (Unicode's Cf, Zl and Zp): what
+// would is shown as U+FFFD. Lines that it has stay lines: who prints it indents
+// them (hanging), or prints it on one (inline).
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r == '\t' || r == '\n' || r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) && !unicode.Is(unicode.Bidi_Control, r) {
+		if r == '\t' || r == '\n' || !unicode.IsControl(r) && !unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
 			return r
 		}
 		return '\uFFFD'
 	}, s)
 }
+
+// inline is printable text for the midst of a line: a newline of a host's would
+// begin a line that looks like lvsfleet's own, of another host.
+func inline(s string) string { return strings.ReplaceAll(printable(s), "\n", "\u2424") }

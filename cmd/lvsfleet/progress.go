@@ -74,7 +74,7 @@ func (p *progress) observe(e fleet.Event) {
 	}
 	switch {
 	case e.Error != "":
-		fmt.Fprintf(p.w, "%s: %s: %s\n", e.Host, what, hanging(e.Error, 4))
+		fmt.Fprintf(p.w, "%s: %s: %s\n", e.Host, inline(what), hanging(e.Error, 4))
 	case drained || e.Phase == "do" || e.Phase == "undo" || e.Phase == "commit" || e.Phase == "settle":
 		fmt.Fprintf(p.w, "%s: %s\n", e.Host, hanging(what, 4))
 	}
@@ -150,7 +150,7 @@ func (p *progress) draw() {
 			lines++
 			break
 		}
-		fmt.Fprintf(&b, "%s\n", clip(h+"  "+printable(p.now[h]), columns))
+		fmt.Fprintf(&b, "%s\n", clip(h+"  "+inline(p.now[h]), columns))
 		lines++
 	}
 	const cells = 30

@@ -74,7 +74,7 @@ func runRollback(ctx context.Context, g *globals, path string, flags rollbackFla
 		}
 	}
 	if !g.json {
-		fmt.Fprintf(g.err, "taking back run %s of %s, %s\n", of.ID, of.Time.Local().Format(time.DateTime), printable(of.Who))
+		fmt.Fprintf(g.err, "taking back run %s of %s, %s\n", of.ID, of.Time.Local().Format(time.DateTime), inline(of.Who))
 	}
 	rec := state.Run{Verb: state.Rollback, Of: of.ID, Site: path, Inventory: loaded.Hash}
 	out, err := g.carryOut(ctx, &site, rec, flags.runFlags, "Take back what run "+of.ID+" did on",

@@ -119,7 +119,7 @@ func printVerdicts(g *globals, verdicts []fleet.Verdict, failures []fleet.Findin
 		fmt.Fprintln(g.out, "  "+paintStatus(paint, v.Status, line))
 		for _, e := range v.Evidence {
 			if worthTelling(v, e) {
-				fmt.Fprintf(g.out, "      %s %s\n", paintStatus(paint, e.Status, string(e.Check.Kind)+":"), hanging(told(verdicts, e), 8))
+				fmt.Fprintf(g.out, "      %s %s\n", paintStatus(paint, e.Status, inline(string(e.Check.Kind))+":"), hanging(told(verdicts, e), 8))
 			}
 		}
 	}

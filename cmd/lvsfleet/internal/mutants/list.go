@@ -28,7 +28,7 @@ var mutants = []mutant{
 	{name: "a session undoes under somebody else's lease", file: "agent/lease.go", old: "case errors.As(err, &taken):\n\t\treturn false, nil", new: "case errors.As(err, &taken):\n\t\treturn true, nil"},
 
 	// Undo.
-	{name: "what is live is undone in another boot", file: "agent/settle.go", old: "whole && mark != \"\" && mark == head.Boot", new: "whole && mark != \"\""},
+	{name: "what is live is undone in another boot", file: "agent/settle.go", old: "whole && mark != \"\" && mark == head.Boot", new: "whole && mark != \"\" && head.Boot != \"\""},
 	{name: "what is live is undone first to last", file: "agent/settle.go", old: "range slices.Backward(steps)", new: "range slices.All(steps)"},
 	{name: "what failed to be undone is forgotten", file: "agent/settle.go", old: "if len(failed) > 0 {\n\t\treturn &UndoError{Failed: failed}\n\t}\n\tsettle", new: "settle"},
 	{name: "a file is overwritten that somebody has edited", file: "providers/step/op.go", old: "case o.Expect != \"\" && now != o.Expect:", new: "case o.Expect == Absent && now != o.Expect:"},
@@ -36,7 +36,7 @@ var mutants = []mutant{
 
 	// The scripts of a person at the console.
 	{name: "a single quote ends a word of undo.sh", file: "providers/step/shell.go", old: "strings.ReplaceAll(text, \"'\", `'\\''`)", new: "text"},
-	{name: "a dollar is the shell's in undo.sh", file: "providers/step/shell.go", old: "`$`, `\\$`", new: "`$`, `$`"},
+	{name: "a backquote ends a question of undo.sh", file: "providers/step/shell.go", old: "\"`\", \"\\\\`\", ", new: ""},
 	{name: "undo.sh undoes what is live in another boot", file: "agent/journal/script.go", old: "test \"X$mark\" = X%s && live=1", new: "test \"X$mark\" = X%s ; live=1"},
 	{name: "finish.sh finishes what is not committed", file: "agent/journal/script.go", old: "test -f \\\"$dir/commit\\\" || exit 1", new: "test -d \\\"$dir\\\" || exit 1"},
 

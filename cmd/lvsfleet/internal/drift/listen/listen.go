@@ -34,6 +34,13 @@ const shortestToken = 16
 // files that the watcher needs for its hosts.
 const mostConnections = 200
 
+// The time that a client gets for its handshake and the head of a request, and
+// that a connection on which nothing is asked stays open.
+const (
+	patience = 5 * time.Second
+	idle     = 15 * time.Second
+)
+
 // A Server is bound to its address.
 type Server struct {
 	o        Options
@@ -82,12 +89,12 @@ func Listen(o Options, h http.Handler, open ...string) (*Server, error) {
 	}
 	s.http = &http.Server{
 		Handler:           s.guard(h, open),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		ReadHeaderTimeout: patience, // and for the handshake of TLS before it
+		IdleTimeout:       idle,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          log.New(io.Discard, "", 0), // who fails to shake hands writes no log
 	}
-	s.listener = &bounded{Listener: s.listener, slots: make(chan struct{}, mostConnections), closed: make(chan struct{})}
+	s.listener = newBounded(s.listener, mostConnections, mostOf)
 	if s.cert != nil {
 		s.listener = tls.NewListener(s.listener, &tls.Config{
 			MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: s.cert.get,
@@ -306,12 +313,64 @@ func newest(files ...string) (time.Time, error) {
 	return t, nil
 }
 
-// A bounded listener has so many connections at once, and lets others wait.
+// A bounded listener has so many connections at once, and lets others wait. One
+// that comes from an address with as many as it may have is closed.
 type bounded struct {
 	net.Listener
 	slots  chan struct{}
+	most   func(netip.Addr) int // of an address at once
 	closed chan struct{}
 	once   sync.Once
+
+	mu   sync.Mutex
+	from map[netip.Addr]int
+}
+
+func newBounded(l net.Listener, slots int, most func(netip.Addr) int) *bounded {
+	return &bounded{Listener: l, slots: make(chan struct{}, slots), most: most, closed: make(chan struct{}), from: map[netip.Addr]int{}}
+}
+
+// mostOf is how many connections an address may have. This machine's own are
+// those of a proxy or a tunnel, which speak for many.
+func mostOf(a netip.Addr) int {
+	if a.IsLoopback() {
+		return mostConnections
+	}
+	return mostConnections / 8
+}
+
+// party is whom a connection counts for: its address, of IPv6 the network of 64
+// bits that a machine has to itself.
+func party(c net.Conn) netip.Addr {
+	at, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	a := at.Addr().Unmap().WithZone("")
+	if a.Is6() && !a.IsLoopback() {
+		p, _ := a.Prefix(64) // 64 is in range
+		a = p.Addr()
+	}
+	return a
+}
+
+// enter counts a connection, unless there are too many of its party.
+func (b *bounded) enter(a netip.Addr) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.from[a] >= b.most(a) {
+		return false
+	}
+	b.from[a]++
+	return true
+}
+
+func (b *bounded) leave(a netip.Addr) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.from[a]--; b.from[a] == 0 {
+		delete(b.from, a)
+	}
 }
 
 func (b *bounded) Accept() (net.Conn, error) {
@@ -320,12 +379,19 @@ func (b *bounded) Accept() (net.Conn, error) {
 	case <-b.closed:
 		return nil, net.ErrClosed
 	}
-	c, err := b.Listener.Accept()
-	if err != nil {
-		<-b.slots
-		return nil, err
+	for {
+		c, err := b.Listener.Accept()
+		if err != nil {
+			<-b.slots
+			return nil, err
+		}
+		a := party(c)
+		if !b.enter(a) {
+			_ = c.Close()
+			continue
+		}
+		return &slotted{Conn: c, free: sync.OnceFunc(func() { b.leave(a); <-b.slots })}, nil
 	}
-	return &slotted{Conn: c, free: sync.OnceFunc(func() { <-b.slots })}, nil
 }
 
 func (b *bounded) Close() error {

@@ -9,10 +9,12 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -289,5 +291,124 @@ func TestConnectionsAreBoundedAndEnd(t *testing.T) {
 	_ = late.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if n, err := late.Read(make([]byte, 20)); err != nil || n == 0 {
 		t.Errorf("a slot that is free is not given: %v", err)
+	}
+}
+
+// One address cannot take the place of all others, and what it gives back it may
+// have again.
+func TestNoAddressTakesThePlaceOfAllOthers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBounded(l, 5, func(netip.Addr) int { return 3 })
+	accepted := make(chan net.Conn, 10)
+	go func() {
+		for {
+			c, err := b.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	defer b.Close()
+	// open says whether a connection from the address is served.
+	open := func(from string) bool {
+		t.Helper()
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		c, err := d.DialContext(t.Context(), "tcp", l.Addr().String())
+		if err != nil {
+			t.Skip("this system has no such loopback address: ", err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		refused := make(chan struct{})
+		go func() {
+			if _, err := c.Read(make([]byte, 1)); err == nil || !errors.Is(err, net.ErrClosed) {
+				close(refused)
+			}
+		}()
+		select {
+		case a := <-accepted:
+			if a.RemoteAddr().String() != c.LocalAddr().String() {
+				t.Errorf("%s was served", a.RemoteAddr())
+			}
+			t.Cleanup(func() { _ = a.Close() })
+			last = a
+			return true
+		case <-refused:
+			return false
+		}
+	}
+	for n := range 5 {
+		if got := open("127.0.0.2"); got != (n < 3) {
+			t.Errorf("connection %d of one address is served: %v", n, got)
+		}
+	}
+	if !open("127.0.0.3") {
+		t.Error("another address is not served")
+	}
+	_ = last.Close()
+	_ = last.Close() // twice gives back once
+	if !open("127.0.0.3") || !open("127.0.0.3") {
+		t.Error("what was given back is not given")
+	}
+}
+
+var last net.Conn // that was served
+
+// Of IPv6 a machine has a network of its own, and this machine's own connections
+// are a proxy's.
+func TestWhomAConnectionCountsFor(t *testing.T) {
+	for from, want := range map[string]string{
+		"192.0.2.1:1": "192.0.2.1", "[::ffff:192.0.2.1]:1": "192.0.2.1", "[2001:db8:1:2:3:4:5:6]:1": "2001:db8:1:2::", "[fe80::1%eth0]:1": "fe80::", "[::1]:1": "::1",
+	} {
+		if got := party(from2{from}); got.String() != want {
+			t.Errorf("%s counts for %s, want %s", from, got, want)
+		}
+	}
+	for a, want := range map[string]int{"127.0.0.1": mostConnections, "::1": mostConnections, "192.0.2.1": mostConnections / 8, "2001:db8::": mostConnections / 8} {
+		if got := mostOf(netip.MustParseAddr(a)); got != want {
+			t.Errorf("%s may have %d", a, got)
+		}
+	}
+}
+
+type from2 struct{ at string }
+
+func (f from2) RemoteAddr() net.Addr           { return f }
+func (f from2) LocalAddr() net.Addr            { return f }
+func (f from2) Network() string                { return "tcp" }
+func (f from2) String() string                 { return f.at }
+func (from2) Read([]byte) (int, error)         { return 0, io.EOF }
+func (from2) Write(b []byte) (int, error)      { return len(b), nil }
+func (from2) Close() error                     { return nil }
+func (from2) SetDeadline(time.Time) error      { return nil }
+func (from2) SetReadDeadline(time.Time) error  { return nil }
+func (from2) SetWriteDeadline(time.Time) error { return nil }
+
+// Who connects, or shakes hands, and says nothing, is sent away in seconds.
+func TestWhoSaysNothingIsSentAway(t *testing.T) {
+	t.Parallel() // it waits
+	plain := serve(t, Options{Addr: "127.0.0.1:0"})
+	if plain.http.ReadHeaderTimeout != 5*time.Second || plain.http.IdleTimeout > time.Minute || plain.http.IdleTimeout == 0 {
+		t.Errorf("head %s, idle %s", plain.http.ReadHeaderTimeout, plain.http.IdleTimeout)
+	}
+	o := files(t, t.TempDir(), 1)
+	o.Addr = "127.0.0.1:0"
+	began, conns := time.Now(), map[string]net.Conn{}
+	for name, s := range map[string]*Server{"plain": plain, "TLS": serve(t, o)} {
+		c, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns[name] = c
+	}
+	for name, c := range conns {
+		_ = c.SetReadDeadline(began.Add(time.Minute))
+		if _, err := c.Read(make([]byte, 1)); err == nil || time.Since(began) > 30*time.Second {
+			t.Errorf("%s: after %s: %v", name, time.Since(began), err)
+		}
 	}
 }
