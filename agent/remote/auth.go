@@ -31,7 +31,7 @@ type state struct {
 	prompt      sync.Mutex                        // one question at a time
 	local       *host.Local
 
-	passwords map[string]answer // by tool and user
+	passwords map[string][]answer // by tool and user
 
 	embed    sync.Once
 	carried  *Payload // what this build carries, once embed is done

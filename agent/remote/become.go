@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,7 +137,9 @@ func (h *Host) whoAmI(ctx context.Context, p *privilege, forget bool) (said stri
 	return "", nil
 }
 
-// password asks for the password of t's user, once a run.
+// password gives the password of t's user, which is asked for once a run, for all
+// hosts of that user at once. A host that was not named then does not get it: it is
+// asked for again, for that one.
 func (d *Dialer) password(t Target) ([]byte, error) {
 	if d.Password == nil {
 		return nil, fmt.Errorf("sudo asks %s for a password, and there is no terminal to ask at: run lvsfleet on one, or let %s go without there (sudoers: NOPASSWD)", t.User, t.User)
@@ -144,11 +147,29 @@ func (d *Dialer) password(t Target) ([]byte, error) {
 	d.state.prompt.Lock()
 	defer d.state.prompt.Unlock()
 	key := t.Become + " " + t.User
-	if said, ok := d.state.passwords[key]; ok {
-		return said.secret, said.err
+	named := map[string]bool{}
+	for _, said := range d.state.passwords[key] {
+		if slices.Contains(said.hosts, t.Name) {
+			return said.secret, said.err
+		}
+		for _, h := range said.hosts {
+			named[h] = true
+		}
 	}
-	var a answer
-	a.secret, a.err = d.Password(t.Become, t.User)
+	a := answer{hosts: []string{t.Name}}
+	if d.Together != nil {
+		for _, o := range d.Together() {
+			if o.Become != t.Become || o.Name == t.Name || named[o.Name] {
+				continue
+			}
+			// Who cannot be reached gets none.
+			if r, err := d.route(o); err == nil && r.User == t.User {
+				a.hosts = append(a.hosts, o.Name)
+			}
+		}
+		slices.Sort(a.hosts)
+	}
+	a.secret, a.err = d.Password(t.Become, t.User, a.hosts)
 	switch {
 	case a.err != nil:
 		a.err = fmt.Errorf("ask for the password of %s: %w", t.User, a.err)
@@ -158,14 +179,15 @@ func (d *Dialer) password(t Target) ([]byte, error) {
 		a.secret = []byte{}
 	}
 	if d.state.passwords == nil {
-		d.state.passwords = map[string]answer{}
+		d.state.passwords = map[string][]answer{}
 	}
-	d.state.passwords[key] = a
+	d.state.passwords[key] = append(d.state.passwords[key], a)
 	return a.secret, a.err
 }
 
-// An answer is what a person said, once for all hosts.
+// An answer is what a person said, once for all hosts that were named.
 type answer struct {
+	hosts  []string // that were named
 	secret []byte
 	err    error
 }

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -87,27 +88,43 @@ func TestAPasswordNeverReachesACommand(t *testing.T) {
 	}
 }
 
-func TestPasswordsAreAskedForOnce(t *testing.T) {
-	asked := 0
-	d := &Dialer{Password: func(tool, user string) ([]byte, error) {
-		asked++
-		if user == "nobody" {
-			return nil, errors.New("no")
-		}
-		return []byte(tool + user), nil
-	}}
-	for range 3 {
-		if got, err := d.password(Target{Become: "sudo", User: "op"}); string(got) != "sudoop" || err != nil {
-			t.Errorf("%q %v", got, err)
-		}
-		if _, err := d.password(Target{Become: "sudo", User: "nobody"}); err == nil {
-			t.Error("there is one")
+// A password is asked for once for all hosts of a user, which the question names.
+// A host that it does not name does not get it, whatever it says.
+func TestAPasswordGoesToTheHostsThatTheQuestionNames(t *testing.T) {
+	host := func(name, become, user string) Target {
+		return Target{Name: name, Address: "192.0.2.1", Become: become, User: user}
+	}
+	together := []Target{
+		host("rs3", "sudo", "op"), host("rs1", "sudo", "op"), host("rs2", "sudo", "other"), host("rs4", "doas", "op"), host("rs5", "", "op"),
+		{Name: "rs6", Become: "sudo", User: "op", Address: ""}, host("rs7", "sudo", "nobody"),
+	}
+	var asked []string
+	d := &Dialer{
+		Together: func() []Target { return together },
+		Password: func(tool, user string, hosts []string) ([]byte, error) {
+			asked = append(asked, tool+" "+user+": "+strings.Join(hosts, " "))
+			if user == "nobody" {
+				return nil, errors.New("no")
+			}
+			return fmt.Appendf(nil, "%s%d", user, len(asked)), nil
+		},
+	}
+	for range 2 {
+		for _, tt := range []struct{ name, user, want string }{
+			{"rs1", "op", "op1"}, {"rs3", "op", "op1"}, {"rs2", "other", "other2"}, {"rs7", "nobody", ""},
+			{"stranger", "op", "op4"}, // in no question so far
+		} {
+			got, err := d.password(host(tt.name, "sudo", tt.user))
+			if string(got) != tt.want || (err != nil) != (tt.want == "") {
+				t.Errorf("%s: %q %v", tt.name, got, err)
+			}
 		}
 	}
-	if asked != 2 {
-		t.Errorf("asked %d times", asked)
+	want := []string{"sudo op: rs1 rs3 rs6", "sudo other: rs2", "sudo nobody: rs7", "sudo op: stranger"}
+	if d := cmp.Diff(want, asked); d != "" {
+		t.Error(d)
 	}
-	if _, err := (&Dialer{Password: func(string, string) ([]byte, error) { return []byte("a\nb"), nil }}).password(Target{}); err == nil {
+	if _, err := (&Dialer{Password: func(string, string, []string) ([]byte, error) { return []byte("a\nb"), nil }}).password(Target{}); err == nil {
 		t.Error("a newline was taken")
 	}
 }

@@ -126,7 +126,7 @@ func TestHostsOfAPlainUserConform(t *testing.T) {
 	f := startPlainFleet(t)
 	f.privilege("oldfreebsd", sim.Privilege{Password: "xyzzy 1"}) // csh is its login shell
 	f.privilege("linux", sim.Privilege{Password: "xyzzy 1"})
-	d := &remote.Dialer{Password: func(string, string) ([]byte, error) { return []byte("xyzzy 1"), nil }}
+	d := &remote.Dialer{Password: func(string, string, []string) ([]byte, error) { return []byte("xyzzy 1"), nil }}
 	for _, h := range f.site.Hosts {
 		t.Run(h.Name, func(t *testing.T) {
 			conn, err := d.Client(t.Context(), f.target(h.Name))
@@ -157,7 +157,14 @@ func TestTransactionsOfAPlainUser(t *testing.T) {
 		var asked atomic.Int32
 		d := &remote.Dialer{
 			Agents: remote.LabAgents(), Memory: &memory{of: map[string]string{}},
-			Password: func(tool, user string) ([]byte, error) {
+			Together: func() []remote.Target {
+				var all []remote.Target
+				for _, h := range f.site.Hosts {
+					all = append(all, f.becoming(h.Name))
+				}
+				return all
+			},
+			Password: func(tool, user string, _ []string) ([]byte, error) {
 				asked.Add(1)
 				if tool != "sudo" || user != "op" {
 					t.Errorf("asked for %s of %s", tool, user)
@@ -242,17 +249,17 @@ func (f *fleet) plainTransaction(t *testing.T, d *remote.Dialer, h *inventory.Ho
 
 func TestAUserWhoCannotBecomeRoot(t *testing.T) {
 	f := startPlainFleet(t)
-	sesame := func(string, string) ([]byte, error) { return []byte("sesame"), nil }
+	sesame := func(string, string, []string) ([]byte, error) { return []byte("sesame"), nil }
 	for name, c := range map[string]struct {
 		host   string
 		p      sim.Privilege
-		ask    func(string, string) ([]byte, error)
+		ask    func(string, string, []string) ([]byte, error)
 		become string
 		want   string
 	}{
 		"wrong password":         {"linux", sim.Privilege{Password: "other"}, sesame, "", "linux: sudo: wrong password for op"},
 		"nobody to ask":          {"linux", sim.Privilege{Password: "sesame"}, nil, "", "NOPASSWD"},
-		"nobody answers":         {"linux", sim.Privilege{Password: "sesame"}, func(string, string) ([]byte, error) { return nil, errors.New("no answer") }, "", "no answer"},
+		"nobody answers":         {"linux", sim.Privilege{Password: "sesame"}, func(string, string, []string) ([]byte, error) { return nil, errors.New("no answer") }, "", "no answer"},
 		"not allowed":            {"linux", sim.Privilege{Denied: true}, sesame, "", "not in the sudoers file"},
 		"not allowed, password":  {"linux", sim.Privilege{Denied: true, Password: "sesame"}, sesame, "", "not in the sudoers file"},
 		"doas wants a password":  {"freebsd", sim.Privilege{Password: "sesame"}, sesame, "", "permit nopass op"},

@@ -70,8 +70,13 @@ type Dialer struct {
 	// can be asked. Calls do not overlap.
 	Passphrase func(file string) ([]byte, error)
 	// Password asks a person for the password of user, which the tool ("sudo")
-	// wants on the hosts; nil: nobody can be asked. Calls do not overlap.
-	Password func(tool, user string) ([]byte, error)
+	// wants on the hosts that are named: those get it if they ask, and no others.
+	// nil: nobody can be asked. Calls do not overlap.
+	Password func(tool, user string, hosts []string) ([]byte, error)
+	// Together gives the targets for whose users one question may be asked: those
+	// that become root by the same tool from a login of the same name. nil: each
+	// host has a question of its own.
+	Together func() []Target
 	// AuthSock is the SSH agent's socket, as SSH_AUTH_SOCK names it; "" none.
 	AuthSock string
 	Home     string // "": of who runs lvsfleet

@@ -18,6 +18,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/agent/lab"
 	"github.com/lvsfleet/lvsfleet/agent/remote"
 	"github.com/lvsfleet/lvsfleet/agent/remote/sshconfig"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
 	"github.com/lvsfleet/lvsfleet/inventory"
 )
@@ -40,6 +41,19 @@ func (g *globals) dialer(ctx context.Context, path string, site func() *inventor
 		Password:   g.password(ctx),
 		AuthSock:   os.Getenv("SSH_AUTH_SOCK"),
 	}, site: site, configs: map[string]*sshconfig.Config{}}
+	d.Together = func() []remote.Target {
+		var list []remote.Target
+		hosts, err := fleet.Select(d.site(), g.limit)
+		if err != nil {
+			return nil // whoever asks for the hosts is told
+		}
+		for _, h := range hosts {
+			if t, err := d.target(h.Host); err == nil {
+				list = append(list, t)
+			}
+		}
+		return list
+	}
 	if self, err := os.Executable(); err == nil {
 		d.Self = self
 	}
@@ -226,12 +240,12 @@ func (g *globals) passphrase(ctx context.Context) func(string) ([]byte, error) {
 }
 
 // password asks at the terminal; nil where there is none.
-func (g *globals) password(ctx context.Context) func(tool, user string) ([]byte, error) {
+func (g *globals) password(ctx context.Context) func(tool, user string, hosts []string) ([]byte, error) {
 	if !isTerminal(g.in) {
 		return nil
 	}
-	return func(tool, user string) ([]byte, error) {
-		return g.secret(ctx, fmt.Sprintf("Password of %s for %s", user, tool), "password")
+	return func(tool, user string, hosts []string) ([]byte, error) {
+		return g.secret(ctx, fmt.Sprintf("Password of %s for %s on %s", user, tool, strings.Join(hosts, ", ")), "password")
 	}
 }
 

@@ -117,7 +117,7 @@ func (s *suite) withPassword(c cluster, site string) error {
 }
 
 // passwordPrompt is what lvsfleet asks at the terminal.
-const passwordPrompt = "Password of ops for sudo: "
+const passwordPrompt = "Password of ops for sudo on "
 
 // typing runs lvsfleet on a terminal of its own, at which the password is typed
 // once it is asked for.
