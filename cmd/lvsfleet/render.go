@@ -176,7 +176,7 @@ func defaultNetwork(os inventory.OS) string {
 	case inventory.Solaris:
 		return "hostname-files"
 	}
-	return "ifcfg"
+	return "" // by the files: a Linux tree without any gets those of initscripts
 }
 
 // manage counts the file at p, if there is one, among the managed ones, also

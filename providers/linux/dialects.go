@@ -11,6 +11,10 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist/ifcfg"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist/ifupdown"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist/netplan"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist/networkd"
+	"github.com/lvsfleet/lvsfleet/providers/linux/persist/networkmanager"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -29,6 +33,14 @@ type Entry struct {
 func Dialects() []Entry {
 	return []Entry{
 		{Dialect: ifcfg.Dialect{}, Real: true, Gateway: true, Director: true},
+		{Dialect: netplan.Dialect{}, Real: true},
+		{Dialect: networkd.Dialect{}, Real: true},
+		{Dialect: networkmanager.Dialect{}, Real: true},
+		{Dialect: ifupdown.Dialect{Program: ifupdown.Classic}, Real: true},
+		{Dialect: ifupdown.Dialect{Program: ifupdown.NG}, Real: true},
+		// It deletes addresses of the loopback that its files do not name: their
+		// stanzas are not written yet.
+		{Dialect: ifupdown.Dialect{Program: ifupdown.Two}},
 	}
 }
 

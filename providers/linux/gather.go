@@ -69,6 +69,12 @@ func GatherWith(ctx context.Context, h host.Host, id host.Identity, d inventory.
 		return Facts{}, err
 	}
 	if f.native() == nil {
+		// Whoever else brings the network up is of a time that reads these.
+		if !f.SysctlD {
+			f.SysctlD = true
+			g.later(&f)
+		}
+		f.ModulesD = true
 		if f.Unfit, err = g.unfit(d, f.Links); err != nil {
 			return Facts{}, err
 		}
@@ -80,7 +86,7 @@ func GatherWith(ctx context.Context, h host.Host, id host.Identity, d inventory.
 func (f Facts) machine() persist.Machine {
 	m := persist.Machine{Release: f.Release, Systemd: f.Systemd, Running: f.Running}
 	for _, l := range f.Links {
-		m.Links = append(m.Links, persist.Link{Name: l.Name, MAC: l.MAC})
+		m.Links = append(m.Links, persist.Link{Name: l.Name, MAC: l.MAC, Index: l.Index})
 	}
 	for _, a := range f.Addrs {
 		m.Addresses = append(m.Addresses, persist.LiveAddress{Dev: a.Dev, Prefix: a.Prefix, Label: a.Label})

@@ -39,11 +39,11 @@ func TestHostsThatAreLeftAlone(t *testing.T) {
 		damage  func(*hosttest.Canned, *inventory.Desired)
 		want    string
 	}{
-		{"NetworkManager", "real-dr", instead(wants + "NetworkManager.service"), "configured by networkmanager"},
-		{"NetworkManager before systemd", "real-dr", instead("/etc/rc.d/rc5.d/S23NetworkManager"), "configured by networkmanager"},
-		{"networkd", "real-dr", instead(wants + "systemd-networkd.service"), "configured by networkd"},
-		{"netplan, on top of networkd", "real-dr", instead("/etc/netplan/50-cloud-init.yaml", wants+"systemd-networkd.service"), "configured by netplan"},
-		{"ifupdown", "real-dr", instead("/etc/network/interfaces"), "configured by ifupdown"},
+		{"NetworkManager", "real-dr", instead(wants + "NetworkManager.service"), "the default route by 192.168.0.252 is kept by networkmanager"},
+		{"NetworkManager before systemd", "real-dr", instead("/etc/rc.d/rc5.d/S23NetworkManager"), "the default route by 192.168.0.252 is kept by networkmanager"},
+		{"networkd", "real-dr", instead(wants + "systemd-networkd.service"), "the default route by 192.168.0.252 is kept by networkd"},
+		{"netplan, on top of networkd", "real-dr", instead("/etc/netplan/50-cloud-init.yaml", wants+"systemd-networkd.service"), "the default route by 192.168.0.252 is kept by netplan"},
+		{"ifupdown", "real-dr", instead("/etc/network/interfaces"), "the default route by 192.168.0.252 is kept by ifupdown"},
 		{"SUSE", "real-dr", func(c *hosttest.Canned, d *inventory.Desired) {
 			instead("/etc/sysconfig/network/ifcfg-eth0")(c, d)
 			delete(c.Files, networkFile)
@@ -52,7 +52,7 @@ func TestHostsThatAreLeftAlone(t *testing.T) {
 		{"initscripts are not there at all", "real-dr", instead(wants + "sshd.service"), "network service is not enabled"},
 		{"initscripts are not there, before systemd", "real-dr", instead("/etc/rc3.d/S02ssh"), "network service is not enabled"},
 		{"Debian", "real-dr", instead("/etc/debian_version"), "network service is not enabled"},
-		{"a form that is only reserved", "real-dr", func(_ *hosttest.Canned, d *inventory.Desired) { d.Network = "netplan" }, `as "netplan"`},
+		{"a form that is only reserved", "real-dr", func(_ *hosttest.Canned, d *inventory.Desired) { d.Network = "wicked" }, `as "wicked"`},
 		{"own address differs live", "real-dr", func(c *hosttest.Canned, _ *inventory.Desired) {
 			c.Runs["ip -o -4 addr show"] = hosttest.Text("2: eth0    inet 192.168.0.161/24 scope global eth0\n")
 		}, "gives eth0 the address 192.168.0.160/24, but here it has 192.168.0.161/24"},

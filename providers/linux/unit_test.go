@@ -67,7 +67,7 @@ func planWith(t *testing.T, c *hosttest.Canned, d inventory.Desired, table ...En
 	return Plan(d, f)
 }
 
-func networkd() *paper {
+func onNetworkd() *paper {
 	return &paper{name: "networkd", manager: "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
 		claims: map[string]persist.Claim{"eth0": {Evidence: "/etc/systemd/network/10-eth0.network"}}}
 }
@@ -96,7 +96,7 @@ func TestVirtualAddressesOfNoFile(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := booted("192.168.0.160/24")
 			c.Runs["ip tunnel show"] = hosttest.Text("")
-			n := networkd()
+			n := onNetworkd()
 			n.addrs = tt.addrs
 			table := []Entry{{Dialect: ifcfg.Dialect{}, Real: true, Gateway: true, Director: true}, {Dialect: n, Real: true}}
 			p, err := planWith(t, c, tt.d, table...)
@@ -143,7 +143,7 @@ func TestWhoseInterfaceItIs(t *testing.T) {
 	lo := func(lost string, bits int, dev string) []persist.Address {
 		return []persist.Address{{Addr: addr("192.168.0.200"), Bits: bits, Dev: dev, Label: dev, File: "/etc/netplan/01.yaml", Lost: lost}}
 	}
-	nd := Entry{Dialect: networkd(), Real: true}
+	nd := Entry{Dialect: onNetworkd(), Real: true}
 	for name, tt := range map[string]struct {
 		d     func(d *inventory.Desired)
 		files func(c *hosttest.Canned)
@@ -151,7 +151,7 @@ func TestWhoseInterfaceItIs(t *testing.T) {
 		want  string // the refusal; "" none
 		owner string // else: who was asked for eth0
 	}{
-		"closed": {table: []Entry{{Dialect: networkd()}}, want: "configured by networkd (/etc/systemd/network/10-eth0.network)"},
+		"closed": {table: []Entry{{Dialect: onNetworkd()}}, want: "configured by networkd (/etc/systemd/network/10-eth0.network)"},
 		"the manager's word is worth more than a file": {
 			table: []Entry{nd, {Dialect: &paper{name: "networkmanager", manager: "m", claims: claim("eth0.nmconnection", true)}, Real: true}}, owner: "networkmanager"},
 		"a manager that does not start claims nothing": {

@@ -21,9 +21,10 @@ type Addr struct {
 
 // A Link is a line of `ip -o link show`.
 type Link struct {
-	Name string
-	Up   bool
-	MAC  string // lower case; "" for what is not Ethernet
+	Index int
+	Name  string
+	Up    bool
+	MAC   string // lower case; "" for what is not Ethernet
 }
 
 // ParseAddrs reads the output of `ip -o addr show` in every era:
@@ -97,6 +98,7 @@ func ParseLinks(text string) ([]Link, error) {
 			return nil, err
 		}
 		l := Link{Name: dev}
+		l.Index, _ = strconv.Atoi(strings.TrimSuffix(f[0], ":")) // device looked at it
 		for i, w := range f {
 			if flags, ok := strings.CutPrefix(w, "<"); ok && i == 2 {
 				l.Up = slices.Contains(strings.Split(strings.TrimSuffix(flags, ">"), ","), "UP")

@@ -47,7 +47,7 @@ func TestParseLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Link{{Name: "lo", Up: true}, {Name: "eth0.5", MAC: "02:aa:00:00:00:01"}, {Name: "tunl0", Up: true}}
+	want := []Link{{Index: 1, Name: "lo", Up: true}, {Index: 2, Name: "eth0.5", MAC: "02:aa:00:00:00:01"}, {Index: 5, Name: "tunl0", Up: true}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -104,7 +104,7 @@ func (k byNetlink) Links(ctx context.Context) ([]Link, error) {
 	var list []Link
 	for _, l := range links {
 		at := l.Attrs()
-		one := Link{Name: at.Name, Up: at.Flags&net.FlagUp != 0}
+		one := Link{Index: at.Index, Name: at.Name, Up: at.Flags&net.FlagUp != 0}
 		if at.EncapType == "ether" {
 			one.MAC = "00:00:00:00:00:00" // which is given as none
 			if len(at.HardwareAddr) > 0 {

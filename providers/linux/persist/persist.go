@@ -52,8 +52,9 @@ type Machine struct {
 
 // A Link is an interface as far as files may name it.
 type Link struct {
-	Name string
-	MAC  string // lower case; "" for what is not Ethernet
+	Name  string
+	MAC   string // lower case; "" for what is not Ethernet
+	Index int    // the kernel's number; 0: not known
 }
 
 // A LiveAddress is an address in force.

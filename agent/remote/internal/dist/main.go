@@ -18,7 +18,7 @@ import (
 )
 
 // maxSize bounds an agent, in bytes.
-const maxSize = 6_500_000
+const maxSize = 7_500_000
 
 func main() {
 	dir := flag.String("dir", "agent/remote/payload", "folder to leave the agents in")
