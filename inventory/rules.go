@@ -10,7 +10,7 @@ func Rules() []Rule {
 			"The file holds bytes that are no UTF-8 text.",
 			"Save it as UTF-8, or name the right file."},
 		{CodeSize, Error, "Too large",
-			"A file of an inventory is at most 16 MiB, and its diagnostics must come at once. A value has at most 524,288 elements, 64 bytes of text counting as one; a number has at most 1,000 digits, with its exponent worked out; the loops of a site have at most 524,288 steps together, its templates make at most 32 MiB of text, and a for_each makes at most 50,000 hosts.",
+			"A file of an inventory is at most 16 MiB, and its diagnostics must come at once. A value has at most 524,288 elements, 64 bytes of text counting as one; a number has at most 1,000 digits, with its exponent worked out; the loops of a site have at most 524,288 steps together, its templates make at most 32 MiB of text, its functions go through at most 20 million elements, its hosts have at most 2 million addresses, and a for_each makes at most 50,000 hosts.",
 			"Split the site into several files of one folder, generate hosts with for_each, or ask for less."},
 		{CodeNesting, Error, "Nested too deeply",
 			"Brackets, blocks and templates nest at most 100 deep, and one expression has at most 1,000 operators.",

@@ -24,11 +24,11 @@ func main() {
 		os.Exit(guard())
 	}
 	// Most runs are over before their garbage matters; collecting it is a
-	// tenth of the work of a run that finds nothing to do. Large sites reach
-	// the limit, above which it is collected as ever.
+	// tenth of the work of a run that finds nothing to do. Where half of the
+	// machine's memory is in use, it is collected as ever.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
-		debug.SetMemoryLimit(320 << 20)
+		debug.SetMemoryLimit(memoryLimit(os.ReadFile))
 	}
 	os.Exit(mainExit())
 }

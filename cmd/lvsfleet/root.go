@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -24,7 +25,8 @@ type globals struct {
 	vars     []string
 	varFiles []string
 
-	progress *progress // what is drawn on the terminal now; nil: nothing
+	ctx      context.Context // of the command: a signal ends it
+	progress *progress       // what is drawn on the terminal now; nil: nothing
 }
 
 func newRoot(s streams) *cobra.Command {
@@ -50,7 +52,10 @@ TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
 	f.StringVar(&g.state, "state", "", "what lvsfleet remembers lies in `DIR` (default $XDG_STATE_HOME/lvsfleet/SITE)")
 	f.StringArrayVar(&g.vars, "var", nil, "set a variable: `NAME=VALUE`")
 	f.StringArrayVar(&g.varFiles, "var-file", nil, "read variables from `FILE`")
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return g.check(cmd) }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		g.ctx = cmd.Context()
+		return g.check(cmd)
+	}
 	root.AddCommand(
 		newValidate(g), newRender(g), newDiff(g), newConverge(g), newRollback(g), newRemove(g), newVerify(g), newDrift(g), newHistory(g), newGraph(g),
 		newImport(g), newHostKeys(g), newLab(g), newVersion(g),

@@ -27,7 +27,7 @@ func (g *globals) load(path string, strict bool) (*hclfile.Result, error) {
 }
 
 func (g *globals) read(path string, strict bool) *hclfile.Result {
-	r := hclfile.Load(path, hclfile.Input{Vars: g.vars, VarFiles: g.varFiles, Environ: os.Environ()})
+	r := hclfile.Load(path, hclfile.Input{Vars: g.vars, VarFiles: g.varFiles, Environ: os.Environ(), Context: g.ctx})
 	if strict {
 		r.Strict()
 	}

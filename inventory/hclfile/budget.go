@@ -1,6 +1,7 @@
 package hclfile
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -26,7 +27,10 @@ const (
 // A budget is what may still be evaluated of one site.
 type budget struct {
 	steps, text int
+	work        int // see spend
+	most        int // of work; 0: maxWork
 	told        bool
+	ctx         context.Context              // whose end ends the reading; nil: nothing does
 	known       map[string]function.Function // nil: not asked yet
 }
 
@@ -37,9 +41,7 @@ func (b *budget) watch(root hclsyntax.Node) {
 	wrap := func(e hclsyntax.Expression) hclsyntax.Expression {
 		return &counted{&hclsyntax.ParenthesesExpr{Expression: e, SrcRange: e.Range()}, b}
 	}
-	if b.known == nil {
-		b.known = functions()
-	}
+	b.functions()
 	// It reports nothing.
 	_ = hclsyntax.VisitAll(root, func(n hclsyntax.Node) hcl.Diagnostics {
 		operands(n, b.known)
@@ -60,6 +62,14 @@ func (b *budget) watch(root hclsyntax.Node) {
 	})
 }
 
+// functions are those of expressions, which count against the budget.
+func (b *budget) functions() map[string]function.Function {
+	if b.known == nil {
+		b.known = b.counted(functions())
+	}
+	return b.known
+}
+
 // A counted expression is in a loop or a template.
 type counted struct {
 	*hclsyntax.ParenthesesExpr
@@ -70,11 +80,19 @@ type counted struct {
 // that are under way run out with nothing in them.
 func (c *counted) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 	b := c.budget
-	if b.steps++; b.steps > maxSteps || b.text > maxText {
+	if b.steps++; b.steps > maxSteps || b.text > maxText || b.overworked() || b.ctx != nil && b.ctx.Err() != nil {
 		if b.told {
 			return cty.DynamicVal, nil
 		}
 		b.told = true
+		if b.ctx != nil && b.ctx.Err() != nil {
+			return cty.DynamicVal, nil // that is said once, of all
+		}
+		if b.overworked() {
+			return cty.DynamicVal, hcl.Diagnostics{{
+				Severity: hcl.DiagError, Summary: "Too much to evaluate", Subject: c.Range().Ptr(), Extra: tooMuch{}, Detail: sentence(errWork),
+			}}
+		}
 		return cty.DynamicVal, hcl.Diagnostics{{
 			Severity: hcl.DiagError, Summary: "Too much to evaluate", Subject: c.Range().Ptr(), Extra: tooMuch{},
 			Detail: fmt.Sprintf("The loops of a site have at most %d steps together, and its templates make at most %d MiB of text.", maxSteps, maxText>>20),

@@ -1,6 +1,9 @@
 package hclfile
 
 import (
+	"errors"
+	"strings"
+
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
@@ -14,6 +17,13 @@ func (l *loader) eval(expr hcl.Expression, ctx *hcl.EvalContext) (cty.Value, boo
 	for _, d := range diags {
 		if _, much := d.Extra.(tooMuch); much && d.Subject != nil {
 			l.code(inventory.CodeSize, *d.Subject, "%s", d.Detail)
+			continue
+		}
+		if err, much := exhausted(d); much && d.Subject != nil {
+			if !errors.Is(err, errStop) && !l.budget.told { // each is said once, of all
+				l.budget.told = true
+				l.code(inventory.CodeSize, *d.Subject, "%s", sentence(err))
+			}
 			continue
 		}
 		out := fromHCL(d)
@@ -31,6 +41,12 @@ func (l *loader) eval(expr hcl.Expression, ctx *hcl.EvalContext) (cty.Value, boo
 		return cty.DynamicVal, false
 	}
 	return v, true
+}
+
+// sentence makes a sentence of an error.
+func sentence(err error) string {
+	s := err.Error()
+	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
 
 // tainted says that a sensitive value goes into the expression.

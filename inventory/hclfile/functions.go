@@ -14,7 +14,7 @@ func functions() map[string]function.Function {
 		// strings
 		"chomp": stdlib.ChompFunc, "format": bounded(stdlib.FormatFunc, formatted), "formatlist": bounded(stdlib.FormatListFunc, formatted),
 		"indent": bounded(stdlib.IndentFunc, indented), "join": bounded(stdlib.JoinFunc, joined), "lower": stdlib.LowerFunc,
-		"regex": stdlib.RegexFunc, "regexall": stdlib.RegexAllFunc, "regexreplace": bounded(stdlib.RegexReplaceFunc, rewritten),
+		"regex": stdlib.RegexFunc, "regexall": bounded(stdlib.RegexAllFunc, matches), "regexreplace": bounded(stdlib.RegexReplaceFunc, rewritten),
 		"replace": bounded(stdlib.ReplaceFunc, replaced), "split": stdlib.SplitFunc, "strlen": stdlib.StrlenFunc,
 		"strrev": stdlib.ReverseFunc, "substr": stdlib.SubstrFunc, "title": stdlib.TitleFunc,
 		"trim": stdlib.TrimFunc, "trimprefix": stdlib.TrimPrefixFunc, "trimspace": stdlib.TrimSpaceFunc,
@@ -22,8 +22,8 @@ func functions() map[string]function.Function {
 
 		// collections
 		"chunklist": bounded(stdlib.ChunklistFunc, nil), "coalesce": stdlib.CoalesceFunc, "coalescelist": stdlib.CoalesceListFunc,
-		"compact": stdlib.CompactFunc, "concat": bounded(stdlib.ConcatFunc, nil), "contains": stdlib.ContainsFunc,
-		"distinct": bounded(stdlib.DistinctFunc, nil), "element": stdlib.ElementFunc, "flatten": bounded(stdlib.FlattenFunc, nil),
+		"compact": stdlib.CompactFunc, "concat": bounded(stdlib.ConcatFunc, nil), "contains": contains(),
+		"distinct": bounded(distinct(), nil), "element": stdlib.ElementFunc, "flatten": bounded(stdlib.FlattenFunc, nil),
 		"keys": stdlib.KeysFunc, "length": stdlib.LengthFunc,
 		"lookup": stdlib.LookupFunc, "merge": bounded(stdlib.MergeFunc, nil), "range": stdlib.RangeFunc,
 		"reverse": stdlib.ReverseListFunc, "setintersection": bounded(stdlib.SetIntersectionFunc, nil),
@@ -37,7 +37,7 @@ func functions() map[string]function.Function {
 
 		// kinds and encodings
 		"can": tryfunc.CanFunc, "try": tryfunc.TryFunc,
-		"csvdecode": stdlib.CSVDecodeFunc, "jsondecode": decoded(stdlib.JSONDecodeFunc), "jsonencode": bounded(stdlib.JSONEncodeFunc, nil),
+		"csvdecode": bounded(stdlib.CSVDecodeFunc, cells), "jsondecode": decoded(stdlib.JSONDecodeFunc), "jsonencode": bounded(stdlib.JSONEncodeFunc, nil),
 		"tobool":   stdlib.MakeToFunc(cty.Bool),
 		"tolist":   unified(stdlib.MakeToFunc(cty.List(cty.DynamicPseudoType)), nil),
 		"tomap":    bounded(stdlib.MakeToFunc(cty.Map(cty.DynamicPseudoType)), nil),

@@ -22,6 +22,10 @@ const (
 // straight, and templates in host labels, which it keeps, are masked, since
 // the language knows none there. ok is false where the parser must not see it.
 func (l *loader) guard(path string, src []byte) (masked []byte, ok bool) {
+	if n := bytes.Count(src, []byte("${")) + bytes.Count(src, []byte("%{")); n > maxSteps {
+		l.code(inventory.CodeSize, hcl.Range{Filename: path, Start: hcl.InitialPos, End: hcl.InitialPos}, "The file has %d templates; a site has at most %d.", n, maxSteps)
+		return nil, false
+	}
 	many := longNumber(src)
 	if !many && shallow(src) {
 		return src, true
@@ -35,6 +39,10 @@ func (l *loader) guard(path string, src []byte) (masked []byte, ok bool) {
 	}
 	if at, why := tooDeep(tokens); why != "" {
 		l.code(inventory.CodeNesting, at, "%s", why)
+		return nil, false
+	}
+	if at, long := meldedTooLong(tokens); long {
+		l.code(inventory.CodeSize, at, "This text has too many lines for the reader: take it apart, or leave it out. An inventory of hosts needs none.")
 		return nil, false
 	}
 	masked = src

@@ -3,6 +3,7 @@
 package hclfile
 
 import (
+	"context"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
@@ -16,6 +17,9 @@ type Input struct {
 	Vars     []string // "NAME=VALUE", as given to -var
 	VarFiles []string // paths; attributes in HCL, or JSON where the name ends in .json
 	Environ  []string // as os.Environ gives it; LVSFLEET_VAR_NAME counts
+	// Context ends the reading when it ends; nil: nothing does.
+	Context context.Context
+	work    int // that may be spent; 0: maxWork
 }
 
 // A Result is a site, or what is wrong with it.
@@ -34,7 +38,14 @@ type Result struct {
 // files hold makes it panic.
 func Load(path string, in Input) *Result {
 	l := newLoader()
+	l.withContext(in.Context)
+	l.budget.most = in.work
 	site := l.load(path, in)
+	if l.interrupted() {
+		l.diags = append(l.diags, inventory.Diagnostic{
+			Severity: inventory.Error, Summary: "Interrupted", Detail: "The inventory was not read to its end.", Subject: inventory.Range{File: path},
+		})
+	}
 	r := &Result{
 		Diags: l.sorted(), Files: l.paths, Hash: l.digest.sum(),
 		sources: l.sources, secrets: l.secrets.sorted(),

@@ -1,6 +1,7 @@
 package hclfile
 
 import (
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -170,6 +171,13 @@ func (b *body) iface(device string) inventory.Interface {
 	case many != nil:
 		attr = many
 		texts = b.strs("addresses")
+		if err := b.budget.spend(addressWork * len(texts)); err != nil {
+			if !b.budget.told && !errors.Is(err, errStop) {
+				b.budget.told = true
+				b.wrong(inventory.CodeSize, many.Expr.Range(), "The hosts of a site have at most %d addresses together.", maxWork/addressWork)
+			}
+			return out
+		}
 	default:
 		b.wrong(inventory.CodeMissing, rangeOf(b.src.Block), "The interface %q has no address: write address = \"A/LEN\", or addresses = [...].", device)
 	}

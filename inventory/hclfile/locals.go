@@ -26,7 +26,7 @@ type local struct {
 func (l *loader) evaluate(variables, locals []*hclsyntax.Block, in Input) {
 	vars := l.assign(l.declare(variables), in)
 	l.root = &hcl.EvalContext{
-		Functions: functions(),
+		Functions: l.budget.functions(),
 		Variables: map[string]cty.Value{"var": cty.ObjectVal(vars)},
 	}
 	l.root.Variables["local"] = cty.ObjectVal(l.locals(locals))

@@ -85,7 +85,7 @@ func (l *loader) declareOne(name string, b *hclsyntax.Block) *variable {
 		l.syntax(diags)
 	}
 	if a := c.Attributes["default"]; a != nil {
-		val, diags := a.Expr.Value(&hcl.EvalContext{Functions: functions()})
+		val, diags := a.Expr.Value(&hcl.EvalContext{Functions: l.budget.functions()})
 		l.syntax(diags)
 		v.preset = cty.DynamicVal
 		if !diags.HasErrors() {
@@ -271,7 +271,7 @@ func (l *loader) readVarFile(path string) map[string]given {
 	l.syntax(diags)
 	out := map[string]given{}
 	for name, a := range attrs {
-		val, diags := a.Expr.Value(&hcl.EvalContext{Functions: functions()})
+		val, diags := a.Expr.Value(&hcl.EvalContext{Functions: l.budget.functions()})
 		l.syntax(diags)
 		if diags.HasErrors() {
 			val = cty.DynamicVal
