@@ -69,6 +69,20 @@ func (c *checker) missing(src Source, owner, name, hint string) {
 	}
 }
 
+// distribution is the kind of system that a distribution of that name is.
+func distribution(name string) (OS, bool) {
+	switch strings.ToLower(name) {
+	case "debian", "ubuntu", "rhel", "redhat", "centos", "rocky", "alma", "almalinux", "fedora", "suse", "sles", "opensuse",
+		"arch", "gentoo", "amazon", "oracle", "oraclelinux", "mint", "raspbian", "kali", "el6", "el7", "el8", "el9":
+		return Linux, true
+	case "bsd", "truenas", "opnsense", "pfsense", "ghostbsd", "midnightbsd":
+		return FreeBSD, true
+	case "illumos", "omnios", "openindiana", "smartos", "sunos", "opensolaris":
+		return Solaris, true
+	}
+	return "", false
+}
+
 func (c *checker) hostWords(h *Host) {
 	owner := "Host \"" + h.Name + "\""
 	switch h.OS {
@@ -77,6 +91,10 @@ func (c *checker) hostWords(h *Host) {
 			c.missing(h.Src, owner, "os", "os = \"linux\", \"freebsd\" or \"solaris\"")
 		}
 	default:
+		if os, ok := distribution(string(h.OS)); ok {
+			c.report(CodeWord, h.Src.Attr("os"), "os is the kind of system: for %s write %q. What it is exactly is found out when it is reached.", h.OS, os)
+			break
+		}
 		c.word("os", string(h.OS), h.Src.Attr("os"), string(Linux), string(FreeBSD), string(Solaris))
 	}
 	if h.Connection != "" {

@@ -22,7 +22,7 @@ func exitStatus(err error, w io.Writer) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, errDiffers), errors.Is(err, errBroken), errors.Is(err, errUnknownKeys):
+	case errors.Is(err, errDiffers), errors.Is(err, errBroken), errors.Is(err, errUnknownKeys), errors.Is(err, errUnformatted):
 		return 2
 	case errors.Is(err, errRolledBack):
 		return 3

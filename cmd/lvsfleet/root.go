@@ -58,10 +58,30 @@ TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
 	}
 	root.AddCommand(
 		newValidate(g), newRender(g), newDiff(g), newConverge(g), newRollback(g), newRemove(g), newVerify(g), newDrift(g), newHistory(g), newGraph(g),
-		newImport(g), newHostKeys(g), newLab(g), newVersion(g),
+		newImport(g), newHostKeys(g), newFmt(g), newLab(g), newVersion(g),
 	)
+	for _, c := range root.Commands() {
+		c.SuggestFor = otherNames()[c.Name()]
+	}
 	refuseUnknown(root)
 	return root
+}
+
+// otherNames are verbs by which other tools do what ours does.
+func otherNames() map[string][]string {
+	return map[string][]string{
+		"converge": {"apply", "deploy", "sync", "run", "push", "up"},
+		"diff":     {"check", "plan", "status", "preview", "dry-run", "test"},
+		"validate": {"lint", "syntax-check", "configtest"},
+		"remove":   {"destroy", "delete", "down", "purge", "uninstall"},
+		"rollback": {"undo", "revert", "restore"},
+		"history":  {"log", "logs", "runs"},
+		"drift":    {"watch", "monitor", "daemon", "serve"},
+		"hostkeys": {"known-hosts", "keyscan", "ssh-keyscan"},
+		"lab":      {"simulate", "sandbox", "playground"},
+		"graph":    {"draw", "picture", "show"},
+		"fmt":      {"format"},
+	}
 }
 
 // refuseUnknown has the commands that cobra adds, help and completion, end with

@@ -5,6 +5,9 @@ import (
 	_ "embed" // the template and the style
 	"fmt"
 	"html/template"
+	"regexp"
+	"strings"
+	"sync"
 )
 
 // Style is the CSS of the picture, for a page that has pictures in it. It is
@@ -56,7 +59,35 @@ func Marks() (template.HTML, error) {
 
 func templates() *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
-		"add": func(a, b int) int { return a + b },
-		"css": func() template.CSS { return template.CSS(Style) }, // a constant
+		"add":   func(a, b int) int { return a + b },
+		"css":   func() template.CSS { return template.CSS(Style) }, // a constant
+		"paint": paint,
 	}).Parse(svgTemplate))
 }
+
+// paint is the colour of a name or a class in the style's light scheme, for an
+// attribute beside the class: programs that know no custom properties (librsvg,
+// Inkscape, LibreOffice) draw everything black without.
+func paint(class string) (string, error) {
+	name := strings.TrimPrefix(class, "m-")
+	if name == "plain" || name == "" {
+		name = "line"
+	}
+	c, ok := palette()[name]
+	if !ok {
+		return "", fmt.Errorf("the style has no colour %q", class)
+	}
+	return c, nil
+}
+
+// palette are the custom properties of the first rule of Style.
+var palette = sync.OnceValue(func() map[string]string {
+	m := map[string]string{}
+	rule, _, _ := strings.Cut(Style, "}")
+	for _, c := range custom.FindAllStringSubmatch(rule, -1) {
+		m[c[1]] = c[2]
+	}
+	return m
+})
+
+var custom = regexp.MustCompile(`--([a-z-]+): (#[0-9a-f]{6});`)
