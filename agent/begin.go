@@ -154,6 +154,9 @@ func (e *Engine) stageFiles(ctx context.Context, j *journal.Journal, items []Ite
 		emit("stage", f.Step, nil)
 		for i, op := range f.Do {
 			if f.Staged[i] == "" {
+				if err := e.unobstructed(ctx, f.Step, op, ""); err != nil {
+					return err
+				}
 				continue
 			}
 			err := e.timed(ctx, fileTimeout, func(ctx context.Context) error {
@@ -162,7 +165,33 @@ func (e *Engine) stageFiles(ctx context.Context, j *journal.Journal, items []Ite
 			if err != nil {
 				return &StepError{Phase: "stage", Step: f.Step, Err: fmt.Errorf("stage %s: %w", op.Path, err)}
 			}
+			if err := e.unobstructed(ctx, f.Step, op, f.Staged[i]); err != nil {
+				return err
+			}
 		}
+	}
+	return nil
+}
+
+// unobstructed refuses a file that could be staged, but would not be replaced or
+// removed: a commit that is claimed must not find that out.
+func (e *Engine) unobstructed(ctx context.Context, id string, op step.Op, staged string) error {
+	o, ok := host.As[host.Obstacles](e.Host)
+	folder := op.File != nil && op.File.Mode.IsDir()
+	if !ok || folder || op.Kind != step.Write && op.Kind != step.Remove || staged != "" && path.Dir(staged) != path.Dir(op.Path) {
+		return nil // what lies in a folder that is to be made is not there
+	}
+	found, is, err := o.Obstacle(ctx, staged, op.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && is {
+		err = step.Refuse(found.Cure, "%s cannot be replaced: %s", op.Path, found.What)
+	} else if err != nil {
+		err = fmt.Errorf("look whether %s can be replaced: %w", op.Path, err)
+	}
+	if err != nil {
+		return &StepError{Phase: "stage", Step: id, Err: err}
 	}
 	return nil
 }

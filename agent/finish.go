@@ -86,7 +86,7 @@ func (e *Engine) finish(ctx context.Context, j *journal.Journal, commit bool, pr
 	if err != nil {
 		return err
 	}
-	if claim == journal.Undo {
+	if claim != journal.Commit {
 		if commit && why == nil && alive {
 			return fmt.Errorf("commit run %s: %w", j.Run(), ErrUndone) // its own session is at it
 		}
@@ -99,9 +99,11 @@ func (e *Engine) finish(ctx context.Context, j *journal.Journal, commit bool, pr
 		}
 		return nil
 	}
-	err = e.rename(ctx, j, func(ctx context.Context) error { return e.stillMine(ctx, j.Run()) }, progress)
+	err = e.carryOut(ctx, j, func(ctx context.Context) error { return e.stillMine(ctx, j.Run()) }, progress)
 	var left *LeftError
 	switch {
+	case errors.Is(err, ErrUndone):
+		return fmt.Errorf("commit run %s: %w", j.Run(), err)
 	case err != nil && !errors.As(err, &left):
 		return err
 	case !commit:
@@ -179,6 +181,33 @@ func (e *Engine) stillMine(ctx context.Context, run string) error {
 		return e.hold(ctx, Transaction{Run: run})
 	}
 	return &host.TakenError{Path: Lease, Holder: holder}
+}
+
+// carryOut does what is left of a commit that is claimed. Where it cannot be done
+// (a flag that nobody saw, a disk that fails) it is withdrawn, and undone whole,
+// with what it has put in place already: the error is ErrUndone then, or an
+// UndoError. Else the host would stay new in force and old at boot until somebody
+// finds the cause. mine must let each operation pass; that it does not, or that
+// the line is lost, says nothing of the commit.
+func (e *Engine) carryOut(ctx context.Context, j *journal.Journal, mine func(context.Context) error, progress func(Event)) error {
+	refused := false
+	err := e.rename(ctx, j, func(ctx context.Context) error {
+		err := mine(ctx)
+		refused = refused || err != nil
+		return err
+	}, progress)
+	var failed *StepError
+	if refused || !errors.As(err, &failed) || errors.Is(err, host.ErrLost) || ctx.Err() != nil {
+		return err
+	}
+	if werr := j.Withdraw(ctx); werr != nil {
+		return errors.Join(err, werr)
+	}
+	_ = j.Note(ctx, fmt.Sprintf("the commit could not be carried out, and is undone: %v", err)) // for people
+	if undo := e.undo(ctx, j, progress); undo != nil {
+		return because(err, undo)
+	}
+	return fmt.Errorf("%w: its commit could not be carried out: %w", ErrUndone, err)
 }
 
 // rename puts the staged files in place, in plan order, and moves the journal

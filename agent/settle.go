@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,11 +42,20 @@ func (e *Engine) settle(ctx context.Context, run string, progress func(Event)) (
 		what := "before its commit, and has been undone"
 		if j.Claim == journal.Commit {
 			what = "in its commit, which has been finished"
+			if past, err := store.Past(ctx, r); err == nil && past.Claim == journal.Withdrawn {
+				what = "in its commit, which could not be carried out and has been undone"
+			}
+		}
+		if j.Claim == journal.Withdrawn {
+			what = "as it undid a commit that could not be carried out, and has been undone"
 		}
 		told = append(told, fmt.Sprintf("run %s of %s was interrupted %s", r, head.Who, what))
 	}
 	return sentence(told), nil
 }
+
+// errElsewhere is a commit that somebody else has ended meanwhile.
+var errElsewhere = errors.New("somebody else has ended this commit")
 
 // settleRun ends the open transaction of run, as it was decided; one that was
 // not is undone. Where there is none, somebody has settled it.
@@ -65,11 +75,24 @@ func (e *Engine) settleRun(ctx context.Context, run string, progress func(Event)
 	if err != nil {
 		return err
 	}
-	if claim == journal.Undo {
+	if claim != journal.Commit {
 		return e.undo(ctx, j, progress)
 	}
-	err = e.rename(ctx, j, func(context.Context) error { return nil }, progress)
+	err = e.carryOut(ctx, j, func(ctx context.Context) error {
+		// Two may be at it; one of them may find that it cannot be done.
+		if stands, err := j.Stands(ctx); err != nil || !stands {
+			return cmp.Or(err, errElsewhere)
+		}
+		return nil
+	}, progress)
 	var left *LeftError
+	if errors.Is(err, errElsewhere) {
+		return e.settleRun(ctx, run, progress)
+	}
+	if errors.Is(err, ErrUndone) {
+		emitter(progress)("undo", "", err)
+		return nil
+	}
 	if errors.As(err, &left) {
 		emitter(progress)("commit", "", left)
 		return nil
@@ -78,7 +101,8 @@ func (e *Engine) settleRun(ctx context.Context, run string, progress func(Event)
 }
 
 // undo takes a transaction back: the live part, last first, where this is
-// still the boot that it was made in, and the staged files. Every step is
+// still the boot that it was made in, and the staged files; of a commit that was
+// withdrawn also what it has put in place, before what is live. Every step is
 // tried, whatever became of the others.
 func (e *Engine) undo(ctx context.Context, j *journal.Journal, progress func(Event)) error {
 	emit := emitter(progress)
@@ -93,23 +117,38 @@ func (e *Engine) undo(ctx context.Context, j *journal.Journal, progress func(Eve
 		return &UndoError{Failed: []string{err.Error()}}
 	}
 	steps := j.Steps()
-	if whole && mark != "" && mark == head.Boot {
+	withdrawn := j.Claim == journal.Withdrawn
+	back := func(s journal.Record) error {
+		emit("undo", s.Step, nil)
+		for _, op := range s.Undo {
+			err := e.do(ctx, op)
+			switch {
+			case err == nil:
+			case errors.Is(err, step.ErrChanged):
+				// Theirs now. Nothing is lost but a line in the history.
+				emit("undo", s.Step, err)
+				_ = j.Note(ctx, fmt.Sprintf("%s: not undone: %v", s.Step, err))
+			case errors.Is(err, host.ErrLost):
+				fail(s.Step, err)
+				return &UndoError{Failed: failed}
+			default:
+				fail(s.Step, err)
+			}
+		}
+		return nil
+	}
+	if withdrawn {
+		for _, f := range slices.Backward(j.Files()) {
+			if err := back(f); err != nil {
+				return err
+			}
+		}
+	}
+	// What a commit has put in place may have made a boot's live part what it is.
+	if withdrawn || whole && mark != "" && mark == head.Boot {
 		for _, s := range slices.Backward(steps) {
-			emit("undo", s.Step, nil)
-			for _, op := range s.Undo {
-				err := e.do(ctx, op)
-				switch {
-				case err == nil:
-				case errors.Is(err, step.ErrChanged):
-					// Theirs now. Nothing is lost but a line in the history.
-					emit("undo", s.Step, err)
-					_ = j.Note(ctx, fmt.Sprintf("%s: not undone: %v", s.Step, err))
-				case errors.Is(err, host.ErrLost):
-					fail(s.Step, err)
-					return &UndoError{Failed: failed}
-				default:
-					fail(s.Step, err)
-				}
+			if err := back(s); err != nil {
+				return err
 			}
 		}
 	}
@@ -127,7 +166,7 @@ func (e *Engine) undo(ctx context.Context, j *journal.Journal, progress func(Eve
 		return &UndoError{Failed: failed}
 	}
 	settle := j.Settle
-	if len(steps) == 0 {
+	if len(steps) == 0 && !withdrawn {
 		settle = j.Drop // nothing was ever in force
 	}
 	if err := settle(ctx); err != nil {

@@ -30,7 +30,7 @@ func (j *Journal) Decide(ctx context.Context, want Claim) (Claim, error) {
 		return Open, fmt.Errorf("decide run %s: %w", j.run, err)
 	}
 	for _, e := range entries {
-		if c := Claim(e.Name); c == Commit || c == Undo {
+		if c := Claim(e.Name); c == Commit || c == Undo || c == Withdrawn {
 			j.Claim = c
 			return c, nil
 		}
@@ -45,6 +45,34 @@ func (j *Journal) Decide(ctx context.Context, want Claim) (Claim, error) {
 	}
 	j.Claim = Undo
 	return Undo, nil
+}
+
+// Withdraw takes a commit back that cannot be carried out, in one atomic rename:
+// from here on all of it is to be undone, whoever comes to it. That somebody else
+// has done so is no error.
+func (j *Journal) Withdraw(ctx context.Context) error {
+	err := j.h.Rename(ctx, path.Join(j.dir, string(Commit)), path.Join(j.dir, string(Withdrawn)))
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = j.h.ReadFile(ctx, path.Join(j.dir, string(Withdrawn)))
+	}
+	if err != nil {
+		return fmt.Errorf("withdraw the commit of run %s: %w", j.run, err)
+	}
+	j.Claim = Withdrawn
+	return nil
+}
+
+// Stands says whether the commit is still claimed: nobody has withdrawn it, nor
+// carried it out and settled it.
+func (j *Journal) Stands(ctx context.Context) (bool, error) {
+	_, err := j.h.ReadFile(ctx, path.Join(j.dir, string(Commit)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at the claim of run %s: %w", j.run, err)
+	}
+	return true, nil
 }
 
 // Settle moves the journal to the history: what was decided has been done.
@@ -85,7 +113,7 @@ func (j *Journal) Drop(ctx context.Context) error {
 	var tokens []string
 	for i := len(entries) - 1; i >= 0; i-- {
 		name := entries[i].Name
-		if c := Claim(name); c == Open || c == Undo || c == Commit {
+		if c := Claim(name); c == Open || c == Undo || c == Commit || c == Withdrawn {
 			tokens = append(tokens, name)
 			continue
 		}

@@ -32,6 +32,9 @@ const (
 	Open   Claim = "open"
 	Commit Claim = "commit"
 	Undo   Claim = "undo"
+	// Withdrawn is a commit that could not be carried out: what it had put in
+	// place for the next boot is undone too, with what is live.
+	Withdrawn Claim = "withdrawn"
 )
 
 // A Journal is the log of one transaction.
@@ -202,7 +205,7 @@ func (j *Journal) load(ctx context.Context, most int) error {
 		has[e.Name] = true
 	}
 	j.Claim = Open
-	for _, c := range []Claim{Undo, Commit} {
+	for _, c := range []Claim{Undo, Commit, Withdrawn} {
 		if has[string(c)] {
 			j.Claim = c
 		}

@@ -90,7 +90,7 @@ func undoScript(sh *step.Shell, h Header, live, files []Record) (string, error) 
 	b.WriteString(scriptHead)
 	// Whoever renames the token first has decided; a person decides anew.
 	b.WriteString(`test -f "$dir/open" && mv "$dir/open" "$dir/undo" 2>/dev/null
-if test -f "$dir/commit"
+if test -f "$dir/commit" || test -f "$dir/withdrawn"
 then
 `)
 	part := func(records []Record) error {

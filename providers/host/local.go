@@ -307,8 +307,16 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// Rename moves from over to.
+// Rename moves from over to. A temporary file that takes the place of another one
+// gets what that has beside content, mode and owner: its ACL and label.
 func (l *Local) Rename(_ context.Context, from, to string) error {
+	if info, err := os.Lstat(to); err == nil && info.Mode().IsRegular() && IsTemp(filepath.Base(from)) {
+		if by, err := os.Lstat(from); err == nil && by.Mode().IsRegular() {
+			if err := keepAttributes(to, from); err != nil {
+				return err
+			}
+		}
+	}
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
