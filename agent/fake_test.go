@@ -16,6 +16,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -81,7 +82,7 @@ func plan(_ context.Context, h host.Host, want inventory.Desired) (step.Plan, ho
 			&step.FileStep{Path: "/etc/gone.conf", Edits: []step.Edit{func([]byte) ([]byte, error) { return nil, nil }}},
 			&step.FileStep{Path: "/etc/two.conf", Edits: []step.Edit{set("two=2\n")}},
 		},
-		Notes: []string{"a note"},
+		Notes: []note.Note{note.New("a note")},
 	}
 	if want.Release == "nothing" {
 		p.Live, p.Boot = nil, nil

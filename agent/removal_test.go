@@ -149,7 +149,7 @@ func TestRemovalKeepsWhatOthersDid(t *testing.T) {
 	r := become(t, m, "r2", agent.ToConverge(wish(false, false)))
 	var notes []string
 	for _, i := range r.Items {
-		notes = append(notes, i.Change.Notes...)
+		notes = append(notes, i.Change.Told()...)
 	}
 	got := look(m)
 	for _, want := range []string{

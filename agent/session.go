@@ -11,6 +11,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 	"github.com/lvsfleet/lvsfleet/providers/verify"
 )
@@ -104,7 +105,7 @@ type Transaction struct {
 type Report struct {
 	Identity host.Identity `json:"identity"`
 	Items    []Item        `json:"items"`           // every step, live first, in plan order
-	Notes    []string      `json:"notes,omitempty"` // the plan's warnings and state
+	Notes    []note.Note   `json:"notes,omitempty"` // the plan's warnings and state
 	// Transient is what is in force until the next boot alone (step.Plan).
 	Transient []string `json:"transient,omitempty"`
 	// Removes: what lvsfleet once made here, and is not wanted any more, has a

@@ -11,6 +11,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/freebsd"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/linux"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/solaris"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
@@ -32,7 +33,7 @@ func Plan(ctx context.Context, h host.Host, d inventory.Desired) (step.Plan, hos
 	}
 	p.Transient = append(transient(d), p.Transient...)
 	if d.Release != "" && version(d.Release) != version(id.Release) {
-		p.Notes = append(p.Notes, fmt.Sprintf("the inventory says release %s, this host is %s", d.Release, id.Release))
+		p.Notes = append(p.Notes, note.New(note.ReleaseDiffers, d.Release, id.Release))
 	}
 	return p, id, nil
 }

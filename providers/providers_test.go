@@ -10,6 +10,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -63,7 +64,7 @@ func TestPlanOfOneEraOnlyNotesAnotherRelease(t *testing.T) {
 		if id.Release != "6.12.0-foo" {
 			t.Errorf("identity %+v", id)
 		}
-		if got := strings.Contains(strings.Join(p.Notes, "\n"), "this host is 6.12.0-foo"); got != noted {
+		if got := strings.Contains(strings.Join(note.Texts(p.Notes), "\n"), "this host is 6.12.0-foo"); got != noted {
 			t.Errorf("release %q: notes %q", claim, p.Notes)
 		}
 		if len(p.Live) == 0 || len(p.Boot) == 0 {

@@ -181,7 +181,7 @@ func TestTheWayBackLeavesWhatSomebodyChanged(t *testing.T) {
 		if err != nil || !c.Holds() {
 			t.Errorf("%s is not settled: %+v %v", s.ID(), c, err)
 		}
-		notes[s.ID()] = c.Notes
+		notes[s.ID()] = c.Told()
 	}
 	for key, want := range map[string]string{
 		"sysctl:net.ipv4.conf.all.arp_ignore":    "sysctl:net.ipv4.conf.all.arp_ignore stays as it is: something that is left needs it",

@@ -17,6 +17,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 )
 
 // runFlags are those of every command that changes hosts.
@@ -285,7 +286,7 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 		if r.Kept {
 			fmt.Fprintf(g.out, "    %s lvsfleet's own files are still there\n", paint.yellow("note"))
 		}
-		for _, n := range r.Report.Notes {
+		for _, n := range note.Texts(r.Report.Notes) {
 			fmt.Fprintf(g.out, "    %s %s\n", paint.yellow("note"), hanging(n, 9))
 		}
 		if r.Err != nil {

@@ -349,7 +349,11 @@ func (g *globals) add(r state.Run) error {
 	return state.OpenHistory(dir).Add(r)
 }
 
-// differing are the steps that do not hold.
+// differing are the steps that do not hold, as they are recorded.
 func differing(r agent.Report) []agent.Item {
-	return slices.DeleteFunc(slices.Clone(r.Items), func(i agent.Item) bool { return i.Change.Holds() })
+	items := slices.DeleteFunc(slices.Clone(r.Items), func(i agent.Item) bool { return i.Change.Holds() })
+	for i := range items {
+		items[i].Change = items[i].Change.Recorded()
+	}
+	return items
 }

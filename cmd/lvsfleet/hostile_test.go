@@ -11,6 +11,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/drift"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -20,9 +21,9 @@ func TestAHostCannotForgeTheLinesOfAnother(t *testing.T) {
 	const forged = "x\nrs2 (linux 6.1)\n  live sysctl:forged\r\x1b[2J\u202eabc\u2028rs3\u0085rs4\u200b"
 	report := agent.Report{
 		Identity: host.Identity{OS: forged, Release: forged}, UnderWay: forged, Unsettled: forged,
-		Notes: []string{forged}, Transient: []string{forged},
+		Notes: []note.Note{note.New(note.Settled, forged), {Code: note.Code(forged)}}, Transient: []string{forged},
 		Items: []agent.Item{{Step: forged, Layer: agent.Layer(forged), Change: step.Change{
-			Diff: forged, Notes: []string{forged}, Do: []step.Op{{Kind: step.Run, Argv: []string{"echo", forged}}},
+			Diff: forged, Notes: []note.Note{note.New(note.LinesEdited, forged)}, Do: []step.Op{{Kind: step.Run, Argv: []string{"echo", forged}}},
 		}}},
 	}
 	var out bytes.Buffer

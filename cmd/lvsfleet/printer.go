@@ -8,6 +8,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 )
 
 // A printer shows what was found, for people or as JSON.
@@ -45,6 +46,7 @@ type jsonFinding struct {
 	Error   string     `json:"error,omitempty"`
 	Items   []jsonItem `json:"items,omitempty"`
 	Notes   []string   `json:"notes,omitempty"`
+	Noted   []identity `json:"noted,omitempty"`
 	// Transient is in force until the next boot alone.
 	Transient []string `json:"transient,omitempty"`
 }
@@ -55,6 +57,21 @@ type jsonItem struct {
 	Diff  string      `json:"diff,omitempty"`
 	Ops   []string    `json:"ops,omitempty"`
 	Notes []string    `json:"notes,omitempty"`
+	Noted []identity  `json:"noted,omitempty"`
+}
+
+// An identity says which note it is, whatever its sentence.
+type identity struct {
+	Code    note.Code `json:"code"`
+	Subject string    `json:"subject,omitempty"`
+}
+
+func identities(list []note.Note) []identity {
+	var ids []identity
+	for _, n := range list {
+		ids = append(ids, identity{n.Code, n.Subject})
+	}
+	return ids
 }
 
 // findings prints every host that differs, has an error or a note, and a
@@ -99,15 +116,15 @@ func (p *printer) findings(found []fleet.Finding) {
 }
 
 func (p *printer) toJSON(f fleet.Finding) jsonFinding {
-	j := jsonFinding{Host: f.Host, System: system(f.Report), Differs: f.Differs(), Notes: notes(f.Report), Transient: f.Report.Transient}
+	j := jsonFinding{Host: f.Host, System: system(f.Report), Differs: f.Differs(), Notes: notes(f.Report), Noted: identities(f.Report.Notes), Transient: f.Report.Transient}
 	if f.Err != nil {
 		j.Error = f.Err.Error()
 	}
 	for _, i := range f.Report.Items {
-		if i.Change.Holds() && len(i.Change.Notes) == 0 {
+		if i.Change.Holds() && len(i.Change.Told()) == 0 {
 			continue
 		}
-		item := jsonItem{Step: i.Step, Layer: i.Layer, Diff: i.Change.Diff, Notes: i.Change.Notes}
+		item := jsonItem{Step: i.Step, Layer: i.Layer, Diff: i.Change.Diff, Notes: i.Change.Told(), Noted: identities(i.Change.Notes)}
 		if p.ops {
 			for _, op := range i.Change.Do {
 				item.Ops = append(item.Ops, op.String())
@@ -127,7 +144,7 @@ func notes(r agent.Report) []string {
 	if r.Unsettled != "" {
 		list = append(list, "unsettled: "+r.Unsettled)
 	}
-	return append(list, r.Notes...)
+	return append(list, note.Texts(r.Notes)...)
 }
 
 // system says what a host is: "freebsd 13.2-RELEASE".
@@ -156,7 +173,7 @@ func (p *printer) finding(w io.Writer, f fleet.Finding) {
 				}
 			}
 		}
-		for _, n := range i.Change.Notes {
+		for _, n := range i.Change.Told() {
 			fmt.Fprintf(&b, "  %s %s: %s\n", p.paint.yellow("note"), inline(i.Step), hanging(n, 7))
 		}
 	}

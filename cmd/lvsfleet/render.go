@@ -20,6 +20,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -137,7 +138,7 @@ func (r *rendered) apply(ctx context.Context, want inventory.Desired) error {
 	if err != nil {
 		return err
 	}
-	r.notes = plan.Notes
+	r.notes = note.Texts(plan.Notes)
 	for _, p := range providers.OwnFiles(want) {
 		r.manage(p)
 	}
@@ -147,7 +148,7 @@ func (r *rendered) apply(ctx context.Context, want inventory.Desired) error {
 			if changes[i], err = s.Check(ctx, r.machine); err != nil {
 				return fmt.Errorf("%s: %w", s.ID(), err)
 			}
-			r.notes = append(r.notes, changes[i].Notes...)
+			r.notes = append(r.notes, changes[i].Told()...)
 			switch s := s.(type) {
 			case *step.FileStep:
 				r.manage(s.Path)

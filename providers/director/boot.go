@@ -2,7 +2,6 @@ package director
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"path"
 	"slices"
@@ -197,9 +196,4 @@ func assignment(line, name string) (value, rest string, ok bool) {
 		n = len(text)
 	}
 	return text[:n], text[n:], true
-}
-
-// missing says that rules will be written for a service that nobody has seen.
-func missing(w Way, rules string) string {
-	return fmt.Sprintf("the service that loads IPVS rules at boot was not found: %s is written for the one of %s, and loads once the package ipvsadm is installed whole", rules, w)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -32,16 +33,16 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 	want := Wants(d.Director.Services)
 	p.Live = append(p.Live, table{slices.Concat(want, leaving(f.Taken, want, true))})
 	if !boot {
-		note := `network is "none": the IPVS rules are not made to survive a reboot`
-		if f.Note != "" {
-			note += ": " + f.Note
+		why := ""
+		if f.Note != nil {
+			why = ": " + f.Note.String()
 		}
-		p.Notes = append(p.Notes, note)
+		p.Notes = append(p.Notes, note.New(note.RulesNone, why))
 		p.Transient = append(p.Transient, "the rules of IPVS")
 		return p, nil
 	}
-	if f.Note != "" {
-		p.Notes = append(p.Notes, f.Note)
+	if f.Note != nil {
+		p.Notes = append(p.Notes, *f.Note)
 	}
 	p.Boot = append(p.Boot, rules{path: f.Rules, want: slices.Concat(want, leaving(f.Taken, want, false)), early: f.Own})
 	if f.Own {

@@ -14,6 +14,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 	"github.com/lvsfleet/lvsfleet/providers/linux/systemd"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -27,8 +28,8 @@ const (
 // Facts are what a director's boot is like.
 type Facts struct {
 	Way   Way
-	Rules string // the file that is loaded at boot
-	Note  string // what is doubtful about it; "" nothing
+	Rules string     // the file that is loaded at boot
+	Note  *note.Note // what is doubtful about it; nil: nothing
 
 	Running bool // systemd is what runs here (sd_booted(3): /run/systemd/system)
 	// Own: our own unit loads the rules, before any network.
@@ -93,7 +94,8 @@ func gather(ctx context.Context, h host.Host, id host.Identity, d inventory.Desi
 	f, err := look(ctx, h, id, runs)
 	var refusal *step.Refusal
 	if none && errors.As(err, &refusal) {
-		return Facts{Running: runs, Note: refusal.Reason}, nil
+		why := note.New(note.RulesNotLoaded, refusal.Reason)
+		return Facts{Running: runs, Note: &why}, nil
 	}
 	f.Running = runs
 	f.Own = runs && err == nil
@@ -168,7 +170,8 @@ func unseen(ctx context.Context, h host.Host, id host.Identity) (f Facts, err er
 		const unit = "[Service]\nExecStop=/bin/bash -c \"exec /sbin/ipvsadm-save -n > /etc/sysconfig/ipvsadm\"\nExecStop=/sbin/ipvsadm -C\n"
 		f, err = redHat(ctx, h, "/usr/lib/systemd/system/"+unitName, unit)
 	}
-	f.Note = missing(f.Way, f.Rules)
+	missing := note.New(note.RulesLoader, f.Rules, f.Way)
+	f.Note = &missing
 	return f, err
 }
 
@@ -323,7 +326,8 @@ func scripts(ctx context.Context, h host.Host, w Way, script string) (Facts, err
 	for _, l := range f.Levels {
 		for _, e := range l.Links {
 			if e.Name[0] == 'S' && e.Name <= fmt.Sprintf("S%02d", network)+"ipvsadm" {
-				f.Note = fmt.Sprintf("%s starts before the network, when a kernel without any address refuses real servers: give the link a number above %d", path.Join(l.Dir, e.Name), network)
+				early := note.New(note.RulesTooEarly, path.Join(l.Dir, e.Name), network)
+				f.Note = &early
 			}
 		}
 	}

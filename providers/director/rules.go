@@ -2,12 +2,12 @@ package director
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -51,7 +51,7 @@ func (r rules) Check(ctx context.Context, h host.Host) (step.Change, error) {
 	}
 	for i, l := range lines {
 		if l.err != nil {
-			c.Notes = append(c.Notes, fmt.Sprintf("%s: line %d is not understood, and left as it is: %s", r.path, i+1, strings.TrimSpace(l.text)))
+			c.Notes = append(c.Notes, note.New(note.RuleNotUnderstood, r.path, i+1, strings.TrimSpace(l.text)))
 		}
 	}
 	c.Notes = append(c.Notes, foreignNotes(r.path, foreign)...)

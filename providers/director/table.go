@@ -6,6 +6,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -37,19 +38,19 @@ func (t table) Check(ctx context.Context, h host.Host) (step.Change, error) {
 // maxForeign is how many services of others are named one by one.
 const maxForeign = 10
 
-// foreignNotes are a sentence for each service that is nobody's here.
-func foreignNotes(where string, foreign []ipvs.Service) []string {
-	var notes []string
+// foreignNotes tell of each service that is nobody's here.
+func foreignNotes(where string, foreign []ipvs.Service) []note.Note {
+	var notes []note.Note
 	for i, s := range foreign {
 		if i == maxForeign {
-			notes = append(notes, fmt.Sprintf("%s has %d more services that the inventory does not name: left as they are", where, len(foreign)-i))
+			notes = append(notes, note.New(note.ForeignServices, where, len(foreign)-i))
 			break
 		}
 		servers := fmt.Sprintf("%d real servers", len(s.Dests))
 		if len(s.Dests) == 1 {
 			servers = "1 real server"
 		}
-		notes = append(notes, fmt.Sprintf("%s has %s with %s, which the inventory does not name: left as it is", where, s.Key, servers))
+		notes = append(notes, note.New(note.ForeignService, where, s.Key, servers))
 	}
 	return notes
 }

@@ -8,12 +8,12 @@
 package freebsd
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -60,7 +60,7 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 	}
 	plan := step.Plan{Live: p.live()}
 	if d.Network == networkNone {
-		plan.Notes = []string{"network is none: nothing persistent is written, a reboot undoes the network settings"}
+		plan.Notes = []note.Note{note.New(note.NetworkNone, "freebsd")}
 		return plan, nil
 	}
 	if _, err := p.edit(f.RCConf); err != nil {
@@ -241,9 +241,9 @@ var watched = []string{
 }
 
 // notes says what was seen in the boot files and left alone.
-func (p *planner) notes(c *conf) []string {
-	var notes []string
-	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+func (p *planner) notes(c *conf) []note.Note {
+	var notes []note.Note
+	tell := func(c note.Code, args ...any) { notes = append(notes, note.New(c, args...)) }
 	devs := []string{"lo0"}
 	for _, i := range p.d.Interfaces {
 		devs = append(devs, i.Device)
@@ -261,42 +261,42 @@ func (p *planner) notes(c *conf) []string {
 	for _, l := range c.later {
 		names := slices.DeleteFunc(l.file.Names(), func(n string) bool { return !related(n) })
 		if len(names) > 0 {
-			note("%s is read after /etc/rc.conf and sets %s", l.Path, strings.Join(names, ", "))
+			tell(note.ReadAfter, l.Path, strings.Join(names, ", "))
 		}
 		for _, line := range l.file.Reads {
-			note("%s, line %d reads another file, which lvsfleet does not look into", l.Path, line)
+			tell(note.ReadsAnother, l.Path, line)
 		}
 	}
 	for _, line := range c.rc.Reads {
-		note("/etc/rc.conf, line %d reads another file, which lvsfleet does not look into", line)
+		tell(note.ReadsAnother, rcConf, line)
 	}
 	if c.has("rc_conf_files") {
-		note("rc_conf_files is set: files that it adds are not looked into")
+		tell(note.RCConfFiles)
 	}
 	for _, dev := range p.f.StartIf {
 		if slices.Contains(devs, dev) {
-			note("/etc/start_if.%s runs at boot before %s is configured; lvsfleet does not look into it", dev, dev)
+			tell(note.StartIf, dev)
 		}
 	}
 	for _, name := range c.inBothLists() {
-		note("cloned_interfaces and gif_interfaces both name %s: it has no tunnel at boot", name)
+		tell(note.GifInBothLists, name)
 	}
 	return append(notes, p.moreNotes(c)...)
 }
 
-func (p *planner) moreNotes(c *conf) []string {
-	var notes []string
+func (p *planner) moreNotes(c *conf) []note.Note {
+	var notes []note.Note
 	if len(p.d.VIPs) > 0 {
 		if _, free, asleep := c.aliases("lo0"); len(asleep) > 0 {
 			for _, a := range asleep {
-				notes = append(notes, fmt.Sprintf("%s has no effect at boot, as ifconfig_lo0_alias%d is empty or missing; it has once that number is used", a.name, free))
+				notes = append(notes, note.New(note.AliasAsleep, a.name, free))
 			}
 		}
 	}
 	if len(p.d.Gateways) > 0 {
 		for _, name := range c.names() {
 			if m := ifconfigVar.FindStringSubmatch(name); m != nil && isDHCP(c.value(name)) {
-				notes = append(notes, fmt.Sprintf("%s is configured by DHCP, which may set a default route of its own", m[1]))
+				notes = append(notes, note.New(note.DHCPRoute, m[1]))
 			}
 		}
 	}

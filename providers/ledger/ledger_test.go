@@ -13,6 +13,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -51,7 +52,7 @@ func TestLiveSteps(t *testing.T) {
 		{"half back", []Change{live("a", "0", "1"), live("a", "1", "2"), live("a", "2", "1")}, map[string]string{"a": "0>1"}},
 		{"taken back", []Change{live("a", "0", "1"), live("b", "", "x"), {Step: "a", Gone: true, Change: step.Change{Do: []step.Op{{Kind: step.Run}}}}}, map[string]string{"b": ">x"}},
 		{"gone by itself", []Change{live("a", "0", "1"), {Step: "a", Gone: true}}, map[string]string{}},
-		{"has to stay", []Change{live("a", "0", "1"), {Step: "a", Gone: true, Change: step.Change{Notes: []string{"a stays"}}}}, map[string]string{"a": "0>1"}},
+		{"has to stay", []Change{live("a", "0", "1"), {Step: "a", Gone: true, Change: step.Change{Notes: []note.Note{note.New(note.StaysNeeded, "a")}}}}, map[string]string{"a": "0>1"}},
 		{"nothing to take back", []Change{{Step: "module:x", Change: step.Change{Do: []step.Op{{Kind: step.Run}}}}}, map[string]string{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -38,7 +39,7 @@ func (l Ledger) Complete(sys System, p step.Plan, d inventory.Desired) (step.Pla
 		gone[s.ID] = true
 		if vip, ok := s.foreign(d); ok {
 			handed = append(handed, step.Func{Name: s.ID, Probe: func(context.Context, host.Host) (step.Change, error) { return step.Change{}, nil }})
-			p.Notes = append(p.Notes, vip.String()+" is left to whoever puts it there now")
+			p.Notes = append(p.Notes, note.New(note.HandedOver, vip))
 			continue
 		}
 		to := &made
@@ -132,7 +133,7 @@ func (s silence) Check(ctx context.Context, h host.Host) (step.Change, error) {
 	kept.Edits = append(slices.Clone(kept.Edits), s.sys.KeepSuppression(s.was.Wrote.Data))
 	c, err := kept.Check(ctx, h)
 	if err == nil {
-		c.Notes = append(c.Notes, fmt.Sprintf("%s: what it silences stays, the address in %s needs it", s.Path, who))
+		c.Notes = append(c.Notes, note.New(note.SuppressionStays, s.Path, who))
 	}
 	return c, err
 }
@@ -223,7 +224,7 @@ func (f folder) Check(ctx context.Context, h host.Host) (step.Change, error) {
 	}
 	for _, e := range entries {
 		if p := path.Join(f.path, e.Name); !slices.Contains(*f.goes, p) && !host.IsTemp(e.Name) {
-			return step.Change{Notes: []string{fmt.Sprintf("%s was made by lvsfleet, and is left as %s is in it", f.path, e.Name)}}, nil
+			return step.Change{Notes: []note.Note{note.New(note.FolderStays, f.path, e.Name)}}, nil
 		}
 	}
 	return step.Change{
@@ -256,7 +257,7 @@ func (l link) Check(ctx context.Context, h host.Host) (step.Change, error) {
 	case is(l.was.Orig):
 		return step.Change{}, nil
 	case !is(l.was.Wrote):
-		return step.Change{Notes: []string{l.Path + " was changed since lvsfleet made it, and is left"}}, nil
+		return step.Change{Notes: []note.Note{note.New(note.LinkChanged, l.Path)}}, nil
 	}
 	return l.LinkStep.Check(ctx, h)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist/ifcfg"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 	"github.com/lvsfleet/lvsfleet/providers/step/steptest"
 )
@@ -216,7 +217,7 @@ func TestPlainTunnel(t *testing.T) {
 		c := canned(fc5, "192.168.0.160/24")
 		c.Runs["ip tunnel show"] = hosttest.Text("")
 		p := plan(t, c, fc5, d)
-		if !strings.Contains(strings.Join(p.Notes, "\n"), "gone with a reboot") {
+		if !strings.Contains(strings.Join(note.Texts(p.Notes), "\n"), "gone with a reboot") {
 			t.Errorf("notes %q", p.Notes)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -46,7 +47,7 @@ func forwarding(family string, on bool) step.Step {
 			}
 			for _, r := range list {
 				if strings.Contains(strings.Join(r.Spec, " "), "proto ra") {
-					c.Notes = append(c.Notes, "a host that forwards IPv6 takes no router advertisements: its default route by them goes away (accept_ra=2 keeps it)")
+					c.Notes = append(c.Notes, note.New(note.RouterAdverts))
 					break
 				}
 			}

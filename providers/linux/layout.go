@@ -1,11 +1,11 @@
 package linux
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -104,7 +104,7 @@ func (p *planner) inFiles(at *placement) (bool, error) {
 				at.dev, at.label = a.Dev, a.Label
 				return true, p.keptAt(at, a.File, a.Bits, a.Lost)
 			case persist.Quiet(a.Dev):
-				p.note(fmt.Sprintf("%s has the virtual address %s as well and is left so", a.File, at.addr))
+				p.note(note.FileHasVIP, a.File, at.addr)
 			case at.real:
 				return false, step.Refuse("remove that file: on a real server the address belongs on lo or tunl0",
 					"%s puts the virtual address %s on %s, where it answers for the director", a.File, at.addr, a.Dev)

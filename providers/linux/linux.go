@@ -15,6 +15,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -113,7 +114,9 @@ type planner struct {
 	tunnels []inventory.PlainEnd // each with its interface
 }
 
-func (p *planner) note(s string)          { p.plan.Notes = append(p.plan.Notes, s) }
+func (p *planner) note(c note.Code, args ...any) {
+	p.plan.Notes = append(p.plan.Notes, note.New(c, args...))
+}
 func (p *planner) out() *persist.Out      { return &persist.Out{Plan: &p.plan} }
 func (p *planner) addLive(s ...step.Step) { p.plan.Live = append(p.plan.Live, s...) }
 func (p *planner) addBoot(s ...step.Step) { p.plan.Boot = append(p.plan.Boot, s...) }
@@ -182,10 +185,10 @@ func (p *planner) boot() error {
 // where systemd runs.
 func (p *planner) none() {
 	if p.d.Director == nil || !p.f.Running {
-		p.note("network is \"none\": only live settings are made, nothing is written for the next boot")
+		p.note(note.NetworkNone, "linux")
 		return
 	}
-	p.note("network is \"none\": of a director's boot, modules, forwarding and rules are written; no address and no route is")
+	p.note(note.NetworkNone, "director")
 	director := *p
 	director.d.VIPs, director.d.Tunnels = nil, nil // silence without the addresses, or the other way round, is worth nothing
 	director.bootSettings()

@@ -9,6 +9,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 )
 
 const (
@@ -123,7 +124,7 @@ func TestNetworkNoneIsLiveOnly(t *testing.T) {
 	if len(p.Boot) != 0 || len(p.Live) == 0 {
 		t.Errorf("%d live and %d boot steps", len(p.Live), len(p.Boot))
 	}
-	if !strings.Contains(strings.Join(p.Notes, "\n"), "nothing is written for the next boot") {
+	if !strings.Contains(strings.Join(note.Texts(p.Notes), "\n"), "nothing is written for the next boot") {
 		t.Errorf("notes: %q", p.Notes)
 	}
 }
@@ -185,7 +186,7 @@ func TestLaterSettingsFileIsReported(t *testing.T) {
 	c.Files["/usr/lib/sysctl.d/zz-vendor.conf"] = hosttest.Regular("net/ipv4/conf/all/arp_ignore = 0\nnet.ipv4.conf.eth0.arp_announce=2\n")
 	c.Files["/usr/lib/sysctl.d/50-default.conf"] = hosttest.Regular("net.ipv4.conf.all.arp_announce = 0\n")
 	p := plan(t, c, current, wanted()["real-dr"])
-	got := strings.Join(p.Notes, "\n")
+	got := strings.Join(note.Texts(p.Notes), "\n")
 	if want := "/usr/lib/sysctl.d/zz-vendor.conf sets net/ipv4/conf/all/arp_ignore to 0 and is read later than lvsfleet's settings: it wins at boot"; got != want {
 		t.Errorf("notes %q, want %q", got, want)
 	}

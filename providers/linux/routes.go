@@ -12,6 +12,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/linux/kernel"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -141,7 +142,7 @@ func tunnelRoute(r inventory.TunnelRoute, gateways []netip.Addr) step.Step {
 		res, err := host.Query(ctx, h, ip(v6, "route", "get", r.To.String())...)
 		var exit *host.ExitError
 		if errors.As(err, &exit) {
-			return step.Change{Notes: []string{fmt.Sprintf("there is no route to real server %s yet", r.To)}}, nil
+			return step.Change{Notes: []note.Note{note.New(note.NoRouteYet, r.To)}}, nil
 		}
 		if err != nil {
 			return step.Change{}, fmt.Errorf("read route to %s: %w", r.To, err)
@@ -159,7 +160,7 @@ func tunnelRoute(r inventory.TunnelRoute, gateways []netip.Addr) step.Step {
 				return step.Change{}, err
 			}
 			if !through(list, gw) {
-				return step.Change{Notes: []string{fmt.Sprintf("the route to real server %s will be that of gateway %s", r.To, gw)}}, nil
+				return step.Change{Notes: []note.Note{note.New(note.RouteWillBe, r.To, gw)}}, nil
 			}
 		}
 		return step.Change{}, step.Refuse(

@@ -3,12 +3,12 @@ package linux
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 	"github.com/lvsfleet/lvsfleet/templates"
 )
@@ -121,7 +121,7 @@ func (p *planner) bootSettings() {
 	for _, s := range list {
 		for _, l := range p.f.Later {
 			if canonicalKey(l.Key) == canonicalKey(s.Key) && l.Value != s.Value {
-				p.note(fmt.Sprintf("%s sets %s to %s and is read later than lvsfleet's settings: it wins at boot", l.File, l.Key, l.Value))
+				p.note(note.SettingWins, l.File, l.Key, l.Value)
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/providers/linux/systemd"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 	"github.com/lvsfleet/lvsfleet/templates"
 )
@@ -93,6 +94,6 @@ func (p *planner) keptAt(at *placement, file string, bits int, lost string) erro
 			"%s puts the virtual address %s with /%d on %s, which makes a whole network local", file, at.addr, bits, at.dev)
 	}
 	at.kept = file
-	p.note(fmt.Sprintf("%s brings the virtual address %s up at boot and is left so", file, at.addr))
+	p.note(note.FileKeepsVIP, file, at.addr)
 	return nil
 }

@@ -105,7 +105,7 @@ func TestVirtualAddressesOfNoFile(t *testing.T) {
 			}
 			text := show(t, c, p)
 			for _, n := range p.Notes {
-				text += "note: " + n + "\n"
+				text += "note: " + n.String() + "\n"
 			}
 			steptest.Golden(t, *update, "testdata/unit-"+tt.name+".golden", text)
 			if n.wanted == nil || n.wanted.Native || len(n.wanted.Interfaces) != 1 || len(n.wanted.Real) != len(tt.d.VIPs) {

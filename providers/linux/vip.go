@@ -10,6 +10,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -66,7 +67,7 @@ func (v placement) onRealServer(ours map[netip.Addr]bool) step.Step {
 			return step.Change{}, err
 		}
 		var wrong []Addr
-		var notes []string
+		var notes []note.Note
 		there := false
 		for _, a := range list {
 			switch {
@@ -76,7 +77,7 @@ func (v placement) onRealServer(ours map[netip.Addr]bool) step.Step {
 					fmt.Sprintf("take it away: ip addr del %s dev %s, and from its ifcfg file", a.Prefix, a.Dev),
 					"virtual address %s is on %s of this real server, where it answers for the director", v.addr, a.Dev)
 			case a.Dev != v.dev:
-				notes = append(notes, fmt.Sprintf("%s is on %s as well and is left there", v.addr, a.Dev))
+				notes = append(notes, note.New(note.AddressElsewhere, v.addr, a.Dev))
 			case a.Prefix == v.prefix():
 				there = true
 			default:
@@ -174,7 +175,7 @@ func (v placement) onDirector() step.Step {
 		if err != nil {
 			return step.Change{}, err
 		}
-		var notes []string
+		var notes []note.Note
 		there := false
 		for _, a := range list {
 			switch {
@@ -184,10 +185,10 @@ func (v placement) onDirector() step.Step {
 				if a.Prefix != v.prefix() {
 					// Taking away a primary address would take the host's
 					// own with it, and the line that leads here.
-					notes = append(notes, fmt.Sprintf("%s is on %s with /%d and is left so", v.addr, v.dev, a.Prefix.Bits()))
+					notes = append(notes, note.New(note.AddressLength, v.addr, v.dev, a.Prefix.Bits()))
 				}
 			case persist.Quiet(a.Dev):
-				notes = append(notes, fmt.Sprintf("%s is on %s as well and is left there", v.addr, a.Dev))
+				notes = append(notes, note.New(note.AddressElsewhere, v.addr, a.Dev))
 			default:
 				return step.Change{}, step.Refuse("take it away there, or name that interface in the virtual service",
 					"virtual address %s is on %s, the inventory wants it on %s", v.addr, a.Dev, v.dev)

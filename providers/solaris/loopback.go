@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -28,7 +29,7 @@ func (p *planner) loopback() error {
 		}
 		if needBoot && ipadmNames(p.f.Boot.IPAdm, vip) {
 			needBoot = false
-			p.note("ipadm gives the host " + vip.String() + " at boot: left to it")
+			p.note(note.BootHasVIP, "ipadm", vip)
 		}
 		if !needLive && !needBoot {
 			continue

@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -38,7 +39,7 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 			}
 		}
 	} else {
-		p.note("network is none: nothing persistent is written, a reboot takes addresses, tunnels and routes away")
+		p.note(note.NetworkNone, "solaris")
 	}
 	if err := p.tunnels(); err != nil {
 		return step.Plan{}, err
@@ -68,10 +69,10 @@ type planner struct {
 
 	hosts                                []step.Edit
 	ownFiles, vipFiles, tunFiles, router []step.Step // boot, in this order
-	notes                                []string
+	notes                                []note.Note
 }
 
-func (p *planner) note(text string) { p.notes = append(p.notes, text) }
+func (p *planner) note(c note.Code, args ...any) { p.notes = append(p.notes, note.New(c, args...)) }
 
 // assemble puts the steps in order: the VIP is there before the tunnel that
 // brings packets for it; the files that hostname files depend on come first.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -148,7 +149,7 @@ func (p *planner) strays() error {
 		if p.f.Identity.Illumos || strings.HasPrefix(f.Interface, "ip.") {
 			return step.Refuse("move it out of /etc", "%s looks like a copy, and boot takes it for an interface", f.path())
 		}
-		p.note(f.path() + " looks like a copy; Solaris 10 passes it over at boot, illumos would not: better kept elsewhere")
+		p.note(note.LooksLikeCopy, f.path())
 	}
 	return nil
 }
@@ -188,16 +189,16 @@ func (p *planner) leftAlone() {
 	}
 	for _, i := range p.f.Interfaces {
 		if i.Tunnel && p.strange(i) {
-			p.note(fmt.Sprintf("%s carries the VIP %s with ends that the inventory does not name: left alone", i.Name, i.Addr))
+			p.note(note.ForeignEnds, i.Name, i.Addr)
 		}
 		if isLoopback(i.Name) && !i.IPv6 && i.Zone == "" && !known(i.Addr) {
-			p.note(fmt.Sprintf("%s carries %s, which the inventory does not name: left alone", i.Name, i.Addr))
+			p.note(note.ForeignAddress, i.Name, i.Addr)
 		}
 	}
 	for _, b := range p.boot {
 		for _, a := range b.Addrs {
 			if isLoopback(b.Name) && !known(a.Addr) {
-				p.note(fmt.Sprintf("%s names %s, which the inventory does not: left alone", hostnamePath(b.Name), a.Addr))
+				p.note(note.ForeignAtBoot, hostnamePath(b.Name), a.Addr)
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/pmezard/go-difflib/difflib"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 )
 
 // An Edit turns a file's content into what it must be. Old is nil where there
@@ -197,7 +198,7 @@ func (s *FileStep) base(h host.Host, now host.File, there bool, data []byte) (ba
 
 func (b base) note(c Change, path string) Change {
 	if b.kept {
-		c.Notes = append(c.Notes, path+": lines that lvsfleet wrote were edited since, and are left")
+		c.Notes = append(c.Notes, note.New(note.LinesEdited, path))
 	}
 	return c
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 )
 
 // A Made is a change that has been made, as it is remembered.
@@ -89,7 +90,7 @@ type need struct {
 	waits   bool // so far it may not be done yet
 	edits   []ipvs.Edit
 	have    []ipvs.Service // the table that edits are of
-	changed []string       // what somebody else has changed in the table
+	changed []note.Note    // what somebody else has changed in the table
 }
 
 func (n need) any() bool { return n.ops || n.waits || len(n.edits) > 0 }
@@ -109,13 +110,13 @@ func (r *reversal) Check(ctx context.Context, h host.Host) (Change, error) {
 			return Change{}, err
 		}
 		if !coming {
-			c.Notes = append(c.Notes, r.id+" stays as it is: something that is left needs it")
+			c.Notes = append(c.Notes, note.New(note.StaysNeeded, r.id))
 			n.waits = false
 		}
 	}
 	if !n.any() {
 		if len(c.Notes) == 0 && r.live() {
-			c.Notes = append(c.Notes, r.id+" is not as it was made any more, and is left as it is")
+			c.Notes = append(c.Notes, note.New(note.NotAsMade, r.id))
 		}
 		return c, nil
 	}
@@ -188,7 +189,7 @@ func (r *reversal) need(ctx context.Context, h host.Host) (need, error) {
 	todo, errs := ipvs.Left(n.have, edits)
 	n.edits = todo
 	for _, err := range errs {
-		n.changed = append(n.changed, err.Error()+"; it is left as it is")
+		n.changed = append(n.changed, note.New(note.EntryChanged, err))
 	}
 	return n, nil
 }

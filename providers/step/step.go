@@ -11,6 +11,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 )
 
 // A Step is one thing on one host that must hold.
@@ -43,13 +44,31 @@ type Change struct {
 	// Rules: the file is one of IPVS rules, which is compared as a table and
 	// never as text.
 	Rules bool `json:"rules,omitempty"`
-	// Notes are what was seen and left alone, a sentence each. A Change with
-	// nothing but notes holds.
-	Notes []string `json:"notes,omitempty"`
+	// Notes are what was seen and left alone. A Change with nothing but notes
+	// holds.
+	Notes []note.Note `json:"noted,omitempty"`
+	// Sentences are the notes as a record has them for people (Recorded); those
+	// of builds before codes have nothing else.
+	Sentences []string `json:"notes,omitempty"`
 }
 
 // Holds says that nothing is to be done.
 func (c Change) Holds() bool { return len(c.Do) == 0 }
+
+// Recorded is the change as it is recorded for people: with the sentences of its
+// notes.
+func (c Change) Recorded() Change {
+	c.Sentences = c.Told()
+	return c
+}
+
+// Told are its notes, a sentence each.
+func (c Change) Told() []string {
+	if c.Notes == nil {
+		return c.Sentences
+	}
+	return note.Texts(c.Notes)
+}
 
 // Mirror is the change that takes this one back: what was to be undone by is
 // what is to be done. It may be done, undone and written as shell like any
@@ -64,7 +83,7 @@ type Plan struct {
 	Boot []Step // files, folders and links; nothing here acts before the next boot
 	// Notes are warnings that hold whatever the steps find: "network is
 	// none: nothing persistent is written".
-	Notes []string
+	Notes []note.Note
 	// Transient is what is in force, as it was asked for, until the next boot
 	// alone: "the virtual address 192.0.2.1". It is no difference, and a host
 	// that has any is never called clean.

@@ -289,7 +289,7 @@ func TestSilenceStaysForSomebodyElse(t *testing.T) {
 				m.Reboot()
 				r := become(t, m, "r2", after)
 				if !slices.ContainsFunc(r.Items, func(i agent.Item) bool {
-					return i.Layer == agent.Boot && slices.ContainsFunc(i.Change.Notes, func(n string) bool { return strings.Contains(n, "ifcfg-lo:9") })
+					return i.Layer == agent.Boot && slices.ContainsFunc(i.Change.Told(), func(n string) bool { return strings.Contains(n, "ifcfg-lo:9") })
 				}) {
 					t.Errorf("nobody is told why it stays: %+v", r.Items)
 				}

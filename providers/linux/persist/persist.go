@@ -17,6 +17,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -200,7 +201,9 @@ func (o *Out) Edit(path string, e step.Edit) *step.FileStep {
 }
 
 // Note tells of what was seen and left.
-func (o *Out) Note(s string) { o.Plan.Notes = append(o.Plan.Notes, s) }
+func (o *Out) Note(c note.Code, args ...any) {
+	o.Plan.Notes = append(o.Plan.Notes, note.New(c, args...))
+}
 
 // Transient tells of what is in force until the next boot alone, or until the
 // manager acts on what it knows ("the default route by 192.0.2.254").

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -86,7 +87,7 @@ func CompareOwn(i inventory.Interface, file string, have []netip.Prefix, dynamic
 			return step.Refuse("correct the inventory, or the file: own addresses are not rewritten",
 				"%s gives %s the address %s, the inventory %s", file, i.Device, strings.Join(same, ", "), want)
 		}
-		out.Note(fmt.Sprintf("%s does not name the address %s of %s: nothing sets it at boot but what else does now", file, want, i.Device))
+		out.Note(note.AddressNotInFile, file, want, i.Device)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -12,21 +13,38 @@ import (
 type key struct {
 	class Class
 	step  string
-	note  string // of ClassForeign
+	which string // of ClassForeign: the note
 }
 
 func keyOf(d Drift) key {
 	k := key{class: d.Class, step: d.Step}
-	if d.Class == ClassForeign {
-		k.note = noteKey(d.Diff)
+	switch {
+	case d.Class != ClassForeign:
+	case d.Code != "":
+		k.which = noteKey(note.Note{Code: d.Code, Subject: d.About})
+	default:
+		k.which = earlierKey(d.Diff)
 	}
 	return k
+}
+
+// noteKey says which note it is.
+func noteKey(n note.Note) string { return strings.TrimSpace(string(n.Code) + " " + n.Subject) }
+
+// earlierKey is the noteKey of a sentence that a build before codes recorded;
+// one that no code is known of is its own.
+func earlierKey(text string) string {
+	if n, ok := note.Earlier(text); ok {
+		return noteKey(n)
+	}
+	return text
 }
 
 // A sight is one difference as a look has found it.
 type sight struct {
 	key
 	diff string
+	note note.Note // of ClassForeign
 }
 
 // differences lists what does not hold, by class.
@@ -34,7 +52,7 @@ func differences(r agent.Report) []sight {
 	var list []sight
 	for _, i := range r.Items {
 		if !i.Change.Holds() {
-			list = append(list, sight{key{class: classOf(i), step: i.Step}, i.Change.Diff})
+			list = append(list, sight{key: key{class: classOf(i), step: i.Step}, diff: i.Change.Diff})
 		}
 	}
 	return list
@@ -56,8 +74,8 @@ const noteStep = "host"
 // noted lists what was seen and left alone.
 func noted(r agent.Report) []sight {
 	var list []sight
-	add := func(step, text string) {
-		list = append(list, sight{key{ClassForeign, step, noteKey(text)}, text})
+	add := func(step string, n note.Note) {
+		list = append(list, sight{key{ClassForeign, step, noteKey(n)}, n.String(), n})
 	}
 	for _, n := range r.Notes {
 		add(noteStep, n)
@@ -69,11 +87,6 @@ func noted(r agent.Report) []sight {
 	}
 	return list
 }
-
-// counted are numbers in notes that change while what they tell of stays.
-var counted = regexp.MustCompile(` with \d+ real servers?`)
-
-func noteKey(text string) string { return counted.ReplaceAllString(text, "") }
 
 // notes are a host's, for people.
 func notes(r agent.Report) []string {
@@ -93,11 +106,18 @@ func notes(r agent.Report) []string {
 // release is what `uname -r` says there.
 func release(r agent.Report) string { return strings.TrimSpace(r.Identity.Release) }
 
+// counted are numbers in sentences that change while what they tell of stays.
+var counted = regexp.MustCompile(` with \d+ real servers?`)
+
 // Subject names what a drift is about within its host and class, in a form that
-// stays the same while it is there.
+// stays the same while it is there: receivers of alerts know it by that. One
+// that a build before codes found keeps the form that it was told in.
 func (d Drift) Subject() string {
-	if d.Class == ClassForeign {
-		return d.Step + ": " + noteKey(d.Diff)
+	switch {
+	case d.Class != ClassForeign:
+		return d.Step
+	case d.Code == "":
+		return d.Step + ": " + counted.ReplaceAllString(d.Diff, "")
 	}
-	return d.Step
+	return d.Step + ": " + noteKey(note.Note{Code: d.Code, Subject: d.About})
 }

@@ -5,6 +5,7 @@ package drift
 
 import (
 	"context"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"time"
 )
 
@@ -47,15 +48,19 @@ const (
 // A Drift is one difference on one host, from when it was first seen until it
 // was gone.
 type Drift struct {
-	ID    int64     `json:"id"` // of the history; 0: not recorded
-	Host  string    `json:"host"`
-	Step  string    `json:"step"` // "sysctl:net.ipv4.conf.all.arp_ignore"; "" of a host that is unreachable
-	Class Class     `json:"class"`
-	Diff  string    `json:"diff,omitempty"` // a unified diff, or why the host cannot be looked at
-	First time.Time `json:"first"`          // when it was first seen
-	Last  time.Time `json:"last"`           // when it was last seen
-	Gone  time.Time `json:"gone,omitzero"`  // zero: it is still there
-	End   End       `json:"end,omitempty"`  // "" while it is there
+	ID    int64  `json:"id"` // of the history; 0: not recorded
+	Host  string `json:"host"`
+	Step  string `json:"step"` // "sysctl:net.ipv4.conf.all.arp_ignore"; "" of a host that is unreachable
+	Class Class  `json:"class"`
+	Diff  string `json:"diff,omitempty"` // a unified diff, why the host cannot be looked at, or a note's sentence
+	// Code and About say which note it is; "" of other classes, and of what a
+	// build before codes has found.
+	Code  note.Code `json:"code,omitempty"`
+	About string    `json:"subject,omitempty"`
+	First time.Time `json:"first"`         // when it was first seen
+	Last  time.Time `json:"last"`          // when it was last seen
+	Gone  time.Time `json:"gone,omitzero"` // zero: it is still there
+	End   End       `json:"end,omitempty"` // "" while it is there
 }
 
 // A Host is what is known of one host.

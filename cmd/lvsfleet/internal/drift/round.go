@@ -167,7 +167,7 @@ func (w *Watcher) take(h *watched, f finding) {
 	if f.err != nil {
 		h.state.Error = f.err.Error()
 		w.become(h, f.at, map[bool]State{true: Failed, false: Unreachable}[f.reached])
-		w.hold(h, f.at, sight{key{class: ClassUnreachable}, h.state.Error})
+		w.hold(h, f.at, sight{key: key{class: ClassUnreachable}, diff: h.state.Error})
 		w.changed()
 		return
 	}
@@ -236,7 +236,9 @@ func (w *Watcher) hold(h *watched, at time.Time, s sight) {
 			return
 		}
 	}
-	d := Drift{Host: h.host.Name, Step: s.step, Class: s.class, Diff: s.diff, First: at, Last: at}
+	d := Drift{
+		Host: h.host.Name, Step: s.step, Class: s.class, Diff: s.diff, Code: s.note.Code, About: s.note.Subject, First: at, Last: at,
+	}
 	h.open = append(h.open, &record{Drift: d, dirty: true})
 	w.notice.Firing = append(w.notice.Firing, d)
 	w.events = append(w.events, Event{Time: at, Drift: &d})
@@ -270,17 +272,17 @@ func (w *Watcher) howItEnded(h *watched, r *record) End {
 // appeared gives the foreign settings that were not there when the host was
 // looked at for the first time. The lock is held.
 func (w *Watcher) appeared(h *watched) []sight {
-	known, ever := w.memo.Known[h.host.Name]
+	known, ever := w.memo.Noted[h.host.Name]
 	if !ever {
 		known = []string{}
 		for _, s := range h.noted {
-			known = append(known, s.step+": "+s.note)
+			known = append(known, s.step+": "+s.which)
 		}
-		w.memo.Known[h.host.Name] = known
+		w.memo.Noted[h.host.Name] = known
 	}
 	var list []sight
 	for _, s := range h.noted {
-		if !slices.Contains(known, s.step+": "+s.note) {
+		if !slices.Contains(known, s.step+": "+s.which) {
 			list = append(list, s)
 		}
 	}

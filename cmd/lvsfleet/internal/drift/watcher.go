@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -94,8 +95,10 @@ type Watcher struct {
 
 // A memo is what the watcher must know of earlier processes beside the drifts.
 type memo struct {
-	// Known are the foreign settings of each host that were there when it was
-	// looked at for the first time: they have not appeared.
+	// Noted are the foreign settings of each host that were there when it was
+	// looked at for the first time: "STEP: CODE SUBJECT".
+	Noted map[string][]string `json:"noted,omitempty"`
+	// Known are the same as builds before codes recorded them: "STEP: SENTENCE".
 	Known map[string][]string `json:"known,omitempty"`
 	Tries map[string]*tries   `json:"tries,omitempty"` // repairs
 }
@@ -129,7 +132,7 @@ func NewWatcher(s Settings, o Options) (*Watcher, error) {
 	if w.clock == nil {
 		w.clock = fleet.MachineClock()
 	}
-	w.memo = memo{Known: map[string][]string{}, Tries: map[string]*tries{}}
+	w.memo = memo{Noted: map[string][]string{}, Tries: map[string]*tries{}}
 	return w, w.replace(s)
 }
 
@@ -165,7 +168,7 @@ func (w *Watcher) replace(s Settings) error {
 		}
 	}
 	if len(s.Limit) == 0 {
-		maps.DeleteFunc(w.memo.Known, func(name string, _ []string) bool { return w.loaded && hosts[name] == nil })
+		maps.DeleteFunc(w.memo.Noted, func(name string, _ []string) bool { return w.loaded && hosts[name] == nil })
 		maps.DeleteFunc(w.memo.Tries, func(name string, _ *tries) bool { return w.loaded && hosts[name] == nil })
 	}
 	w.hosts, w.settings, w.named = hosts, s, nil
@@ -489,7 +492,7 @@ func (w *Watcher) load(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.loaded, w.memoText = true, string(text)
-	maps.Copy(w.memo.Known, m.Known)
+	maps.Copy(w.memo.Noted, m.noted())
 	for host, t := range m.Tries {
 		if w.memo.Tries[host] == nil && t != nil {
 			w.memo.Tries[host] = t
@@ -513,6 +516,21 @@ func (w *Watcher) load(ctx context.Context) error {
 		h.open[at].ID, h.open[at].First, h.open[at].dirty = d.ID, d.First, true
 	}
 	return nil
+}
+
+// noted are the memo's, with those of builds before codes.
+func (m memo) noted() map[string][]string {
+	all := map[string][]string{}
+	for host, known := range m.Known {
+		list := []string{}
+		for _, k := range known {
+			step, text, _ := strings.Cut(k, ": ")
+			list = append(list, step+": "+earlierKey(text))
+		}
+		all[host] = list
+	}
+	maps.Copy(all, m.Noted)
+	return all
 }
 
 // mostUnsaved bounds what is kept for a store that does not take it.

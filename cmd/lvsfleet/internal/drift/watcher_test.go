@@ -19,6 +19,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -269,21 +270,24 @@ func TestDifferencesAreClassedAndToldOnce(t *testing.T) {
 
 func TestForeignSettingsAreDriftOnceTheyAppear(t *testing.T) {
 	b := newBench(t, drift.Settings{Site: testSite("lb", "rs1")}, nil)
-	note := func(texts ...string) {
+	seen := func(notes ...note.Note) {
 		b.world.set("lb", func(h *fakeHost) {
-			h.report.Items = []agent.Item{{Step: "ipvs", Layer: agent.Live, Change: step.Change{Notes: texts}}}
+			h.report.Items = []agent.Item{{Step: "ipvs", Layer: agent.Live, Change: step.Change{Notes: notes}}}
 		})
 	}
-	note("the IPVS table has TCP 1 with 1 real server, which")
+	foreign := func(service, with string) note.Note {
+		return note.New(note.ForeignService, "the IPVS table", service, with)
+	}
+	seen(foreign("TCP 1", "1 real server"))
 	expect(t, "what was there", told(b.round(t)))
-	note("the IPVS table has TCP 1 with 2 real servers, which", "the IPVS table has TCP 2 with 1 real server, which")
+	seen(foreign("TCP 1", "2 real servers"), foreign("TCP 2", "1 real server"))
 	expect(t, "what appears", told(b.round(t)), "+lb foreign ipvs")
-	note("the IPVS table has TCP 1 with 3 real servers, which", "the IPVS table has TCP 2 with 7 real servers, which")
+	seen(foreign("TCP 1", "3 real servers"), foreign("TCP 2", "7 real servers"))
 	expect(t, "what changes", told(b.round(t)))
 	if h := b.host("lb"); len(h.Notes) != 2 || h.State != drift.Drifted || !strings.Contains(h.Drifts[0].Diff, "with 7") {
 		t.Errorf("%+v", h)
 	}
-	note("the IPVS table has TCP 1 with 3 real servers, which")
+	seen(foreign("TCP 1", "3 real servers"))
 	expect(t, "what goes", told(b.round(t)), "-lb foreign ipvs else")
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -432,7 +433,7 @@ func (r *run) outcome() Outcome {
 			// to be done.
 			res.Status = Changed
 			if m.begun.Settled != "" {
-				res.Report.Notes = append(slices.Clip(res.Report.Notes), m.begun.Settled)
+				res.Report.Notes = append(slices.Clip(res.Report.Notes), note.New(note.Settled, m.begun.Settled))
 			}
 			for _, i := range res.Report.Items {
 				if !i.Change.Holds() {

@@ -16,6 +16,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 	"github.com/lvsfleet/lvsfleet/providers/verify"
 )
@@ -507,7 +508,7 @@ func TestSettlingCanBeAllThatWasToDo(t *testing.T) {
 		if r.Status != Changed || r.Err != nil {
 			t.Errorf("%s: %s, %v", r.Host, r.Status, r.Err)
 		}
-		if settled := slices.Contains(r.Report.Notes, "rolled forward"); settled != w.settles[r.Host] {
+		if settled := slices.Contains(note.Texts(r.Report.Notes), "rolled forward"); settled != w.settles[r.Host] {
 			t.Errorf("%s: notes %q", r.Host, r.Report.Notes)
 		}
 	}

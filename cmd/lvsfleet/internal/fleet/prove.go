@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/verify"
 )
 
@@ -130,11 +131,11 @@ func (p *prover) prove(ctx context.Context, m *member) error {
 	}
 	var errs []error
 	told := map[string]bool{}
-	note := func(format string, args ...any) {
-		text := fmt.Sprintf(format, args...)
-		if !told[text] {
+	tell := func(c note.Code, args ...any) {
+		n := note.New(c, args...)
+		if text := n.String(); !told[text] {
 			told[text] = true
-			m.report.Notes = append(m.report.Notes, text)
+			m.report.Notes = append(m.report.Notes, n)
 		}
 	}
 	proven := p.pathsProven(m, found)
@@ -143,16 +144,16 @@ func (p *prover) prove(ctx context.Context, m *member) error {
 			r := found[c]
 			switch {
 			case r.Status == verify.Broken && p.known[c]:
-				note("%s: %s (it was so before)", c.Kind, r.Detail)
+				tell(note.ProofBefore, c.Kind, r.Detail)
 			case r.Status == verify.Broken && p.blames(m, c, r, found):
 				if !told[r.Detail] { // a check that several places share
 					told[r.Detail] = true
 					errs = append(errs, fmt.Errorf("%s: %s", c.Kind, r.Detail))
 				}
 			case r.Status == verify.Broken, r.Status == verify.Warned:
-				note("%s: %s", c.Kind, r.Detail)
+				tell(note.ProofBroken, c.Kind, r.Detail)
 			case r.Status == verify.Unproven && !proven && c.Kind == verify.Path && c.Why == "":
-				note("its path is not provable: %s", r.Detail)
+				tell(note.NotProvable, r.Detail)
 			}
 		}
 	}

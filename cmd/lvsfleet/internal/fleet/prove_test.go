@@ -15,6 +15,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/agent/remote"
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 )
 
 // provenSite is a labSite whose services want a proof.
@@ -138,7 +139,7 @@ func TestWhoHasNoListenerIsNotAdmitted(t *testing.T) {
 			t.Errorf("required %v:\n%s", required, l.table())
 		}
 		r := result(out, "rs180")
-		if required != (r.Status == Failed) || !required && !slices.ContainsFunc(r.Report.Notes, func(n string) bool {
+		if required != (r.Status == Failed) || !required && !slices.ContainsFunc(note.Texts(r.Report.Notes), func(n string) bool {
 			return strings.Contains(n, "nobody listens on tcp 192.168.0.200:80")
 		}) {
 			t.Errorf("required %v: %s, %v, %q", required, r.Status, r.Err, r.Report.Notes)
@@ -177,7 +178,7 @@ func TestWhatWasBrokenBeforeIsTold(t *testing.T) {
 	site.Services[0].RequireListener = true
 	out := l.breaking(site, func(string) {})
 	l.became(out, map[string]Status{"lb": Unchanged, "rs160": Changed, "rs170": Changed, "rs180": Changed})
-	if notes := result(out, "rs170").Report.Notes; !slices.ContainsFunc(notes, func(n string) bool { return strings.Contains(n, "(it was so before)") }) {
+	if notes := note.Texts(result(out, "rs170").Report.Notes); !slices.ContainsFunc(notes, func(n string) bool { return strings.Contains(n, "(it was so before)") }) {
 		t.Errorf("%q", notes)
 	}
 	if text := l.table(); strings.Count(text, "-w 3") != 3 {

@@ -1,11 +1,11 @@
 package ifcfg
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 )
 
 // NetworkFile holds what concerns all interfaces. Without it the network
@@ -34,7 +34,7 @@ func (p *planner) gateways() {
 		return
 	}
 	if s, _ := parseShell(p.f.network).get("NETWORKING"); isNo(s) {
-		p.out.Note(NetworkFile + " says NETWORKING=" + s + ": no interface comes up at boot")
+		p.out.Note(note.NetworkingNo, NetworkFile, s)
 	}
 	p.out.Edit(NetworkFile, func(old []byte) ([]byte, error) {
 		if old == nil {
@@ -68,7 +68,7 @@ func setAll(text []byte, sets [][2]string) []byte {
 func (p *planner) gateway4(gw netip.Addr, dev string) [][2]string {
 	sets := [][2]string{{"GATEWAY", gw.String()}}
 	for _, r := range p.f.routes {
-		p.out.Note(fmt.Sprintf("%s sets a default route at boot and is left so", r))
+		p.out.Note(note.FileHasRoute, r)
 	}
 	common := parseShell(p.f.network)
 	only, _ := common.get("GATEWAYDEV")
@@ -83,7 +83,7 @@ func (p *planner) gateway4(gw netip.Addr, dev string) [][2]string {
 		}
 		if why := c.defaultRoute(gw); why != "" && only == "" {
 			if dev == "" {
-				p.out.Note(fmt.Sprintf("%s has %s, which may win at boot", c.path(), why))
+				p.out.Note(note.FileMayWin, c.path(), why)
 				continue
 			}
 			only = dev
@@ -121,10 +121,10 @@ func (p *planner) ownGateway(c file, gw netip.Addr) {
 		sets = append(sets, [2]string{"DEFROUTE", "yes"})
 	}
 	if proto, _ := c.vars.get("BOOTPROTO"); proto == "dhcp" || proto == "bootp" {
-		p.out.Note(fmt.Sprintf("%s takes its address by %s, and with it a default route that may win at boot", c.path(), proto))
+		p.out.Note(note.DHCPMayWin, c.path(), proto)
 	}
 	if len(c.addrs) > 0 && c.addrs[0].bits >= 0 && !netip.PrefixFrom(c.addrs[0].addr, c.addrs[0].bits).Masked().Contains(gw) {
-		p.out.Note(fmt.Sprintf("gateway %s is not in the net of the first address of %s: the scripts do not take it", gw, c.path()))
+		p.out.Note(note.GatewayNotInNet, gw, c.path())
 	}
 	if len(sets) > 0 {
 		p.out.Edit(c.path(), func(old []byte) ([]byte, error) {

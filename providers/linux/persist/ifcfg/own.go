@@ -1,7 +1,6 @@
 package ifcfg
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 	"github.com/lvsfleet/lvsfleet/templates"
 )
@@ -77,7 +77,7 @@ func (p *planner) compareOwn(i inventory.Interface, own []file, main file) error
 			return step.Refuse("correct the inventory, or the file: own addresses are not rewritten",
 				"%s gives %s the address %s, the inventory %s", main.path(), i.Device, strings.Join(have, ", "), want)
 		default:
-			p.out.Note(fmt.Sprintf("%s does not name the address %s of %s: nothing sets it at boot but what else does now", main.path(), want, i.Device))
+			p.out.Note(note.AddressNotInFile, main.path(), want, i.Device)
 		}
 	}
 	return nil

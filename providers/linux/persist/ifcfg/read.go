@@ -13,6 +13,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -226,7 +227,7 @@ func (f *Files) Prepare(dev string, out *persist.Out) (there bool, err error) {
 			return true, step.Refuse("remove TYPE from it, or the file", "%s has TYPE=%s, with which the scripts refuse %s", c.path(), s, dev)
 		}
 		if s, ok := c.vars.get("ONBOOT"); ok && isNo(s) {
-			out.Note(fmt.Sprintf("%s says ONBOOT=%s: its aliases do not come up at boot either", c.path(), s))
+			out.Note(note.OnBootNo, c.path(), s)
 		}
 	}
 	return there, nil

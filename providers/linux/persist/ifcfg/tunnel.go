@@ -2,11 +2,12 @@ package ifcfg
 
 import (
 	"bytes"
-	"fmt"
 	"net/netip"
+	"strconv"
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 	"github.com/lvsfleet/lvsfleet/templates"
 )
@@ -24,7 +25,7 @@ func tunnelFile(vars *shellFile, from, to netip.Addr) bool {
 func (p *planner) tunnels() {
 	for _, t := range p.w.Tunnels {
 		if host.Older(p.f.release, 2, 6, 18) {
-			p.out.Note(fmt.Sprintf("tunnel %q: the initscripts of this release bring no IP-in-IP tunnel up, it is gone with a reboot", t.Name))
+			p.out.Note(note.TunnelNotAtBoot, strconv.Quote(t.Name))
 			continue
 		}
 		name := t.Interface

@@ -4,7 +4,6 @@ package ifupdown
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/netip"
 	"path"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -392,7 +392,7 @@ func (f *Files) Plan(w persist.Want, out *persist.Out) error {
 			}
 		}
 		if file == "" {
-			out.Note(fmt.Sprintf("no stanza brings %s up at boot", i.Device))
+			out.Note(note.NoStanza, i.Device)
 			continue
 		}
 		if err := persist.CompareOwn(i, file, have, dynamic, out); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist/networkd"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -285,7 +286,7 @@ func (f *Files) Plan(w persist.Want, out *persist.Out) error {
 	for _, i := range w.Interfaces {
 		k := slices.IndexFunc(f.interfaces, func(have iface) bool { return have.dev == i.Device })
 		if k < 0 {
-			out.Note(fmt.Sprintf("no file of netplan names %s", i.Device))
+			out.Note(note.NoNetplanFile, i.Device)
 			continue
 		}
 		var have []netip.Prefix

@@ -86,7 +86,7 @@ func plan(t *testing.T, files map[string]string, w persist.Want) string {
 	}
 	var b strings.Builder
 	for _, n := range p.Notes {
-		b.WriteString("note: " + n + "\n")
+		b.WriteString("note: " + n.String() + "\n")
 	}
 	for _, s := range p.Boot {
 		c, err := s.Check(t.Context(), canned(files))

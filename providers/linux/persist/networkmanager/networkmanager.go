@@ -12,6 +12,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -288,7 +289,7 @@ func (f *Files) compare(i inventory.Interface, out *persist.Out) error {
 	}
 	p := f.of(i.Device)
 	if p == nil {
-		out.Note(fmt.Sprintf("NetworkManager has no keyfile for %s: its profile is one that it made by itself", i.Device))
+		out.Note(note.NoKeyfile, i.Device)
 		return nil
 	}
 	method := persist.Get(p.sections, "ipv4", "method")

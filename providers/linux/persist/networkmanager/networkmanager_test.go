@@ -11,6 +11,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/host/hosttest"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -104,7 +105,7 @@ func TestPlan(t *testing.T) {
 					}
 				}
 			}
-			if got += strings.Join(p.Notes, "\n"); got != tt.want && (tt.want == "" || !strings.Contains(got, tt.want)) {
+			if got += strings.Join(note.Texts(p.Notes), "\n"); got != tt.want && (tt.want == "" || !strings.Contains(got, tt.want)) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})

@@ -49,6 +49,15 @@ CREATE TABLE memo (
 PRAGMA user_version = 1;
 `
 
+// coded adds which note a drift is (drift.Drift's Code and About).
+const coded = `
+ALTER TABLE drift ADD COLUMN code TEXT NOT NULL DEFAULT '';
+ALTER TABLE drift ADD COLUMN subject TEXT NOT NULL DEFAULT '';
+`
+
+// hasCode asks whether the table has those columns.
+const hasCode = "SELECT count(*) FROM pragma_table_info('drift') WHERE name = 'code'"
+
 // longestDiff is how much of a diff is kept, in bytes.
 const longestDiff = 64 << 10
 
@@ -157,11 +166,20 @@ func prepare(ctx context.Context, db *sql.DB) error {
 	}
 	switch {
 	case have == version:
-		return nil
+		// A table of builds before codes; theirs take no harm from columns
+		// that they do not name.
+		var there int
+		if err := tx.QueryRowContext(ctx, hasCode).Scan(&there); err != nil || there > 0 {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, coded); err != nil {
+			return err
+		}
+		return tx.Commit()
 	case have != 0:
 		return fmt.Errorf("its version is %d, this lvsfleet knows %d", have, version)
 	}
-	if _, err := tx.ExecContext(ctx, schema); err != nil {
+	if _, err := tx.ExecContext(ctx, schema+coded); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -244,7 +262,7 @@ func (d *DB) Save(ctx context.Context, drifts []drift.Drift) error {
 		}
 		defer func() { _ = tx.Rollback() }() // committed, it has nothing to do
 		put, err := tx.PrepareContext(ctx, `
-			INSERT INTO drift (id, host, step, class, diff, first, last, gone, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+			INSERT INTO drift (id, host, step, class, diff, first, last, gone, ended, code, subject) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (id) DO UPDATE SET diff = excluded.diff, last = excluded.last, gone = excluded.gone, ended = excluded.ended`)
 		if err != nil {
 			return err
@@ -263,7 +281,7 @@ func (d *DB) Save(ctx context.Context, drifts []drift.Drift) error {
 				gone = r.Gone.UnixNano()
 			}
 			if _, err := put.ExecContext(ctx, ids[i], r.Host, r.Step, string(r.Class), shortened(r.Diff),
-				r.First.UnixNano(), r.Last.UnixNano(), gone, string(r.End)); err != nil {
+				r.First.UnixNano(), r.Last.UnixNano(), gone, string(r.End), string(r.Code), r.About); err != nil {
 				return err
 			}
 		}
@@ -362,7 +380,15 @@ func filtered(ctx context.Context, db *sql.DB, f Filter) ([]drift.Drift, error) 
 }
 
 func query(ctx context.Context, db *sql.DB, where string, args ...any) ([]drift.Drift, error) {
-	rows, err := db.QueryContext(ctx, "SELECT id, host, step, class, diff, first, last, gone, ended FROM drift "+where, args...)
+	note := "code, subject"
+	var there int
+	if err := db.QueryRowContext(ctx, hasCode).Scan(&there); err != nil {
+		return nil, err
+	}
+	if there == 0 { // only read, and of a build before codes
+		note = "'', ''"
+	}
+	rows, err := db.QueryContext(ctx, "SELECT id, host, step, class, diff, first, last, gone, ended, "+note+" FROM drift "+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -372,7 +398,7 @@ func query(ctx context.Context, db *sql.DB, where string, args ...any) ([]drift.
 		var d drift.Drift
 		var first, last int64
 		var gone sql.NullInt64
-		if err := rows.Scan(&d.ID, &d.Host, &d.Step, &d.Class, &d.Diff, &first, &last, &gone, &d.End); err != nil {
+		if err := rows.Scan(&d.ID, &d.Host, &d.Step, &d.Class, &d.Diff, &first, &last, &gone, &d.End, &d.Code, &d.About); err != nil {
 			return nil, err
 		}
 		d.First, d.Last = time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
