@@ -60,6 +60,7 @@ func (l Ledger) Complete(sys System, p step.Plan, d inventory.Desired) (step.Pla
 			first = slices.Insert(first, 0, leave)
 		}
 	}
+	step.Behind(last, p.Live)
 	p.Live = slices.Concat(handed, first, p.Live, last)
 
 	none := d.Network == "none"

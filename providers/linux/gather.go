@@ -13,6 +13,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist/ifcfg"
 	"github.com/lvsfleet/lvsfleet/providers/linux/systemd"
+	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
 // Gather finds out what the machine is like. It only reads.
@@ -42,6 +43,9 @@ func GatherWith(ctx context.Context, h host.Host, id host.Identity, d inventory.
 		return Facts{}, err
 	}
 	f.Addrs = addrs
+	if m, ok := host.As[step.Maker](h); ok {
+		f.Made = m.Made()
+	}
 	if wants6(d) {
 		if addrs, err = readAddrs(ctx, h, true); err != nil {
 			return Facts{}, err

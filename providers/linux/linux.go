@@ -11,6 +11,7 @@ package linux
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
@@ -49,6 +50,9 @@ type Facts struct {
 	// Table are the dialects that there are.
 	Table []Entry
 	Unfit Unfit // looked at where our own unit is to bring addresses up
+
+	// Made are the live steps of a step.Maker.
+	Made []string
 
 	Addrs   []Addr // of both families, in the kernel's order
 	Links   []Link
@@ -154,7 +158,7 @@ func (p *planner) live() {
 		}
 	}
 	for _, v := range p.vips {
-		p.addLive(v.onRealServer(p.ours()))
+		p.addLive(v.onRealServer(p.ours(), slices.Contains(p.f.Made, v.id())))
 	}
 	for _, t := range p.tunnels {
 		p.addLive(liveTunnel(t, p.tunnels)...)

@@ -60,8 +60,12 @@ func (v placement) del() step.Op {
 // that is there with its full length is taken as it is, whatever its label or
 // scope; one with a shorter length makes a whole net local and is corrected.
 // ours are all VIPs of this host.
-func (v placement) onRealServer(ours map[netip.Addr]bool) step.Step {
-	return step.Func{Name: "address:" + v.addr.String(), Probe: func(ctx context.Context, h host.Host) (step.Change, error) {
+//
+// made says that lvsfleet put the VIP where it is. Then it moves: a VIP that another
+// method had on the tunnel, or on the loopback, is added in its new place and taken
+// from the old one, in one step. Elsewhere it is somebody's, and is left.
+func (v placement) onRealServer(ours map[netip.Addr]bool, made bool) step.Step {
+	return step.Func{Name: v.id(), Probe: func(ctx context.Context, h host.Host) (step.Change, error) {
 		list, err := readAddrs(ctx, h, v.addr.Is6())
 		if err != nil {
 			return step.Change{}, err
@@ -76,6 +80,8 @@ func (v placement) onRealServer(ours map[netip.Addr]bool) step.Step {
 				return step.Change{}, step.Refuse(
 					fmt.Sprintf("take it away: ip addr del %s dev %s, and from its ifcfg file", a.Prefix, a.Dev),
 					"virtual address %s is on %s of this real server, where it answers for the director", v.addr, a.Dev)
+			case a.Dev != v.dev && made:
+				wrong = append(wrong, a)
 			case a.Dev != v.dev:
 				notes = append(notes, note.New(note.AddressElsewhere, v.addr, a.Dev))
 			case a.Prefix == v.prefix():
@@ -99,7 +105,7 @@ func (v placement) onRealServer(ours map[netip.Addr]bool) step.Step {
 			drop := step.Op{Kind: step.Run, Argv: ip(v.addr.Is6(), "addr", "del", w.Prefix.String(), "dev", w.Dev),
 				If: []step.Cond{has(w.Dev, w.Prefix)}}
 			back := step.Op{Kind: step.Run, Argv: restore(w), If: []step.Cond{has(w.Dev, w.Prefix).Negate()}}
-			if there || v.addr.Is4() {
+			if there || v.addr.Is4() || w.Dev != v.dev {
 				c.Do = append(c.Do, drop)
 				back.If = append(back.If, has(v.dev, v.prefix()))
 				c.Undo = slices.Insert(c.Undo, 0, back)
@@ -123,6 +129,9 @@ func (v placement) onRealServer(ours map[netip.Addr]bool) step.Step {
 		return c, nil
 	}}
 }
+
+// id names the step of the VIP.
+func (v placement) id() string { return "address:" + v.addr.String() }
 
 // place is the VIP as it is compared: whatever its label.
 func (v placement) place() string { return v.prefix().String() + " dev " + v.dev }

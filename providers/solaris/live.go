@@ -73,6 +73,8 @@ func giveAddress(name string, addr, peer netip.Addr) step.Op {
 type loopbackVIP struct {
 	vip  netip.Addr
 	name string // the logical interface to make where the VIP is nowhere
+	// leaving are tunnels that go: a VIP that only they carry is nowhere.
+	leaving []string
 }
 
 // ID is "vip:" and the address: it stays the same whatever number it has.
@@ -83,7 +85,7 @@ func (s *loopbackVIP) Check(ctx context.Context, h host.Host) (step.Change, erro
 	if err != nil {
 		return step.Change{}, err
 	}
-	if at, ok := holder(list, s.vip); ok {
+	if at, ok := holder(staying(list, s.leaving), s.vip); ok {
 		if err := silent(at); err != nil {
 			return step.Change{}, err
 		}

@@ -8,13 +8,36 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
+// leaving are the names of live tunnels that lvsfleet made and that are not wanted
+// any more: they are unplumbed, and what they carry goes with them.
+func (p *planner) leaving() []string {
+	var names []string
+	for _, i := range p.f.Interfaces {
+		if !i.Tunnel || i.IPv6 {
+			continue
+		}
+		id := (&tunnel{local: i.Src, remote: i.Dst}).ID()
+		wanted := slices.ContainsFunc(p.tuns, func(s step.Step) bool { return s.ID() == id })
+		if !wanted && slices.Contains(p.f.Made, id) {
+			names = append(names, i.Name)
+		}
+	}
+	return names
+}
+
+// staying are the interfaces without those of the names.
+func staying(list []Interface, leaving []string) []Interface {
+	return slices.DeleteFunc(slices.Clone(list), func(i Interface) bool { return slices.Contains(leaving, i.Name) })
+}
+
 // loopback plans the VIPs that no tunnel carries: each a logical interface of
 // lo0 and a file hostname.lo0:N of one line, with the same N where both have
 // to be made.
 func (p *planner) loopback() error {
+	leaving := p.leaving()
 	for _, v := range p.d.VIPs {
 		vip := v.Addr
-		at, isLive := holder(p.f.Interfaces, vip)
+		at, isLive := holder(staying(p.f.Interfaces, leaving), vip)
 		bootAt, isBoot := "", false
 		for _, b := range p.boot {
 			if b.carries(vip) || unit(unitName, b.Name) >= 0 && b.onlyNames(vip) {
@@ -43,7 +66,7 @@ func (p *planner) loopback() error {
 		}
 		liveName, bootName := p.pick(hint, bootHint, needLive && !isLive, needBoot && !isBoot)
 		if needLive {
-			p.vips = append(p.vips, &loopbackVIP{vip, liveName})
+			p.vips = append(p.vips, &loopbackVIP{vip, liveName, leaving})
 		}
 		if !needBoot {
 			continue

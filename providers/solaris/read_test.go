@@ -211,7 +211,7 @@ func TestTables(t *testing.T) {
 
 // Undo takes away what Do left, whole or half-way, and nothing else.
 func TestUndoConditions(t *testing.T) {
-	vip := &loopbackVIP{addr("192.168.0.200"), "lo0:1"}
+	vip := &loopbackVIP{addr("192.168.0.200"), "lo0:1", nil}
 	tun := &tunnel{
 		local: addr("192.168.0.180"), remote: addr("192.168.10.100"),
 		carry: addr("192.168.10.200"), peer: addr("192.168.10.99"), name: "ip.tun0",

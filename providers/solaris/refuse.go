@@ -213,5 +213,5 @@ func (p *planner) strange(i Interface) bool {
 		t, ok := s.(*tunnel)
 		return ok && t.reclaim && t.name == i.Name
 	})
-	return isVIP && !wanted && !reclaimed
+	return isVIP && !wanted && !reclaimed && !slices.Contains(p.leaving(), i.Name)
 }

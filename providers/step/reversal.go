@@ -79,6 +79,17 @@ type reversal struct {
 	id     string
 	change Change
 	before []*reversal // those that come first
+	own    []Step      // steps of the plan that come first too
+}
+
+// Behind has the reversals among steps come after steps of a plan, which may take
+// away what they wait for: a VIP that moves off the tunnel that goes.
+func Behind(steps, own []Step) {
+	for _, s := range steps {
+		if r, ok := s.(*reversal); ok {
+			r.own = own
+		}
+	}
 }
 
 // ID is that of what was made.
@@ -146,6 +157,16 @@ func (r *reversal) coming(ctx context.Context, h host.Host) (bool, error) {
 			return false, err
 		}
 		coming = coming || n.ops || len(n.edits) > 0 || n.waits && coming
+	}
+	for _, s := range r.own {
+		if coming {
+			break
+		}
+		c, err := s.Check(ctx, h)
+		if err != nil {
+			return false, err
+		}
+		coming = slices.ContainsFunc(c.Effects, func(e Effect) bool { return e.Kind == VIP && e.Act != Gains })
 	}
 	return coming, nil
 }
