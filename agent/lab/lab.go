@@ -33,6 +33,8 @@ type Options struct {
 	// Base is what hosts have in /etc, by host (ReadBase). A host that is not
 	// in it is freshly installed.
 	Base map[string]map[string]host.File
+	// Clock is the machines'; nil: the real one.
+	Clock host.Clock
 }
 
 // A Lab is a running one.
@@ -83,6 +85,7 @@ func (l *Lab) start(ctx context.Context, site *inventory.Site, o Options) error 
 	for _, h := range site.Hosts {
 		m := newMachine(*h, o.Base[h.Name])
 		m.Listeners = listeners(site, h)
+		m.Clock = o.Clock
 		l.world.add(m)
 		user := loginOf(h)
 		s, err := newServer(l, m, user)

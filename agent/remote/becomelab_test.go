@@ -35,7 +35,7 @@ func startPlainFleet(t *testing.T) *fleet {
 		}
 	}
 	var err error
-	if f.Lab, err = lab.Start(t.Context(), f.site, lab.Options{Dir: f.dir}); err != nil {
+	if f.Lab, err = lab.Start(t.Context(), f.site, lab.Options{Dir: f.dir, Clock: sim.Hurried(5)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.Lab.Close() })

@@ -59,7 +59,7 @@ func startFleet(t *testing.T) *fleet {
 	t.Helper()
 	f := &fleet{dir: t.TempDir(), site: site()}
 	var err error
-	if f.Lab, err = lab.Start(t.Context(), f.site, lab.Options{Dir: f.dir}); err != nil {
+	if f.Lab, err = lab.Start(t.Context(), f.site, lab.Options{Dir: f.dir, Clock: sim.Hurried(5)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.Lab.Close() })

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/agent/lab"
 	"github.com/lvsfleet/lvsfleet/agent/lab/earlier"
+	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/inventory"
 )
 
@@ -43,7 +44,7 @@ func inherit(t *testing.T) *inherited {
 	if s.left, err = earlier.Hosts("watched"); err != nil {
 		t.Fatal(err)
 	}
-	if s.lab, err = lab.Start(t.Context(), s.site, lab.Options{Dir: filepath.Join(s.dir, "lab")}); err != nil {
+	if s.lab, err = lab.Start(t.Context(), s.site, lab.Options{Dir: filepath.Join(s.dir, "lab"), Clock: sim.Hurried(5)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.lab.Close() })

@@ -9,7 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lvsfleet/lvsfleet/agent/lab"
+	"github.com/lvsfleet/lvsfleet/providers/host"
 )
+
+// labClock is the machines' clock; nil: the real one. Tests let it hurry.
+var labClock host.Clock
 
 func newLab(g *globals) *cobra.Command {
 	var dir, base string
@@ -43,7 +47,7 @@ func runLab(ctx context.Context, g *globals, path, dir, base string) error {
 	if err != nil {
 		return err
 	}
-	l, err := lab.Start(ctx, loaded.Site, lab.Options{Dir: dir, Base: bases})
+	l, err := lab.Start(ctx, loaded.Site, lab.Options{Dir: dir, Base: bases, Clock: labClock})
 	if err != nil {
 		return fmt.Errorf("start the lab: %w", err)
 	}

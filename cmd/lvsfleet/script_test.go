@@ -20,13 +20,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/lvsfleet/lvsfleet/agent/lab"
+	"github.com/lvsfleet/lvsfleet/agent/lab/sim"
 	"github.com/lvsfleet/lvsfleet/agent/remote"
 	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/state"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"lvsfleet": main,
+		"lvsfleet": func() { labClock = sim.Hurried(5); main() },
 		"onhost":   onHost,
 		"justtrue": justTrue,
 		"showlast": showLast,

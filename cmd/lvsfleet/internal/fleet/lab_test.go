@@ -249,7 +249,7 @@ func rules(method string, hosts ...string) string {
 func startLab(t *testing.T, site *inventory.Site) *labFleet {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "lab")
-	simulated, err := lab.Start(t.Context(), site, lab.Options{Dir: dir})
+	simulated, err := lab.Start(t.Context(), site, lab.Options{Dir: dir, Clock: sim.Hurried(5)})
 	if err != nil {
 		t.Fatal(err)
 	}
