@@ -205,6 +205,9 @@ func play(t *testing.T, m *machine, id host.Identity, d inventory.Desired, list 
 		if !c.Holds() {
 			state = "differs"
 		}
+		if says := len(c.Effects) > 0; says != (layer == "live" && !c.Holds()) {
+			t.Errorf("%s %s, which %s, has the effects %v", layer, s.ID(), state, c.Effects)
+		}
 		fmt.Fprintf(&b, "%s %s %s\n", layer, s.ID(), state)
 		for _, n := range c.Notes {
 			fmt.Fprintf(&b, "note: %s\n", n)

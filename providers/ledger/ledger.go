@@ -37,12 +37,16 @@ type Ledger struct {
 	Live  []Step    `json:"live,omitempty"`  // in the order in which they were made
 	Files []File    `json:"files,omitempty"` // in the order in which they were first written
 	IPVS  []Service `json:"ipvs,omitempty"`  // by key
+
+	rest map[string]json.RawMessage // what another build wrote
 }
 
 // A Step is a live step that lvsfleet has changed.
 type Step struct {
 	ID      string   `json:"id"`
 	Records []Record `json:"records"` // the first made it what it was not before
+
+	rest map[string]json.RawMessage // what another build wrote
 }
 
 // A Record is one change of a step (step.Change).
@@ -53,6 +57,8 @@ type Record struct {
 	Undo []step.Op `json:"undo"`
 	// Effects are the change's; builds before effects wrote none.
 	Effects []step.Effect `json:"effects,omitempty"`
+
+	rest map[string]json.RawMessage // what another build wrote
 }
 
 // A File is a file, a link or a folder that lvsfleet has written or removed.
@@ -67,6 +73,8 @@ type File struct {
 	// None: it was written too where nothing of the network was wanted at boot
 	// (network = "none"): a director's rules, what loads them, what they need.
 	None bool `json:"none,omitempty"`
+
+	rest map[string]json.RawMessage // what another build wrote
 }
 
 // A Node is what is at a path.
@@ -82,6 +90,8 @@ type Node struct {
 type Service struct {
 	Key  ipvs.Key      `json:"key"`
 	Orig *ipvs.Service `json:"orig,omitempty"` // nil: there was none
+
+	rest map[string]json.RawMessage // what another build wrote
 }
 
 func nodeOf(f *host.File) *Node {

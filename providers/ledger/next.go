@@ -23,7 +23,7 @@ type Change struct {
 // Next is the ledger once the changes are made, for d to hold: all that is
 // wanted of the host where whole is set, else a part.
 func (l Ledger) Next(sys System, d inventory.Desired, whole bool, changes []Change) Ledger {
-	n := Ledger{Live: slices.Clone(l.Live), Files: slices.Clone(l.Files), IPVS: slices.Clone(l.IPVS)}
+	n := Ledger{Live: slices.Clone(l.Live), Files: slices.Clone(l.Files), IPVS: slices.Clone(l.IPVS), rest: l.rest}
 	n.For = d.Parts()
 	if !whole {
 		n.For = slices.Concat(l.For, n.For)
@@ -90,7 +90,7 @@ func (n *Ledger) live(c Change) {
 		n.Live = slices.Delete(n.Live, i, i+1)
 		return
 	}
-	n.Live[i] = Step{ID: c.Step, Records: records}
+	n.Live[i].Records = records
 }
 
 // table records the services of the IPVS table that the change is about.
@@ -158,6 +158,7 @@ func (n *Ledger) boot(sys System, l Ledger, c Change, none bool) {
 		f := File{Path: o.Path, Step: c.Step, Orig: nodeOf(before), Rules: c.Rules, Notify: notify, None: none}
 		i := slices.IndexFunc(n.Files, func(f File) bool { return f.Path == o.Path })
 		if i >= 0 {
+			f.rest = n.Files[i].rest
 			f.Orig, f.Rules, f.None = nodeOf(l.orig(n.Files[i], before, sys)), f.Rules || n.Files[i].Rules, none || n.Files[i].None
 		}
 		if o.Kind == step.Write {

@@ -184,6 +184,10 @@ func (c Case) converge(t *testing.T, m *sim.Machine) (undo []step.Op) {
 		if err != nil {
 			t.Fatalf("check %s: %v", s.ID(), err)
 		}
+		runtime := slices.ContainsFunc(change.Do, func(o step.Op) bool { return o.Kind == step.Run || o.Kind == step.IPVS })
+		if runtime && len(change.Effects) == 0 {
+			t.Errorf("%s changes runtime state and says no effect", s.ID())
+		}
 		do = append(do, change.Do...)
 		undo = append(slices.Clone(change.Undo), undo...)
 	}
