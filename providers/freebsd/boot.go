@@ -153,7 +153,7 @@ func (p *planner) loopback(c *conf) error {
 	return nil
 }
 
-var ifconfigVar = regexp.MustCompile(`^ifconfig_([A-Za-z0-9_]+?)(_alias[0-9]+|_aliases|_ipv6)?$`)
+var ifconfigVar = regexp.MustCompile(`^(?:ifconfig|ipv6_ifconfig|ipv4_addrs)_([A-Za-z0-9_]+?)(_alias[0-9]+|_aliases|_ipv6)?$`)
 
 // elsewhere refuses a VIP that boot gives to an interface that answers ARP for
 // it.
@@ -167,7 +167,11 @@ func (p *planner) elsewhere(c *conf) error {
 		if m == nil || strings.HasPrefix(m[1], "lo") || strings.HasPrefix(m[1], "gif") {
 			continue
 		}
-		for _, a := range parseSpec(name, c.value(name)) {
+		given := parseSpec(name, c.value(name))
+		if strings.HasPrefix(name, "ipv4_addrs_") {
+			given = specList(name, c.value(name))
+		}
+		for _, a := range given {
 			if vips[a.Prefix.Addr()] {
 				return step.Refuse("take it out of rc.conf",
 					"%s gives the VIP %s to %s at boot, which would answer ARP for it", name, a.Prefix.Addr(), m[1])

@@ -202,6 +202,8 @@ func (c *conf) addrs(dev string) []bootAddr {
 	for _, a := range reached {
 		list = append(list, parseSpec(a.name, a.text)...)
 	}
+	listed := ifVar("ipv4_addrs_%s", dev)
+	list = append(list, specList(listed, c.value(listed))...)
 	if c.era != era6 && !strings.HasPrefix(dev, "lo") && !c.ipv6On(dev) {
 		list = slices.DeleteFunc(list, func(a bootAddr) bool { return a.Prefix.Addr().Is6() })
 	}
@@ -219,7 +221,7 @@ func (c *conf) ipv6On(dev string) bool {
 func (c *conf) configured(dev string) bool {
 	prefix := ifVar("ifconfig_%s", dev)
 	for _, name := range c.names() {
-		if (name == prefix || strings.HasPrefix(name, prefix+"_") || name == ifVar("ipv6_ifconfig_%s", dev)) && c.has(name) {
+		if (name == prefix || strings.HasPrefix(name, prefix+"_") || name == ifVar("ipv6_ifconfig_%s", dev) || name == ifVar("ipv4_addrs_%s", dev)) && c.has(name) {
 			return true
 		}
 	}

@@ -171,6 +171,10 @@ func TestParseSpec(t *testing.T) {
 		"DHCP":                                                                        nil,
 		"":                                                                            nil,
 		"up media autoselect inet 192.168.0.170 netmask 255.255.255.0 mtu 1400": alone(addr("192.168.0.170/24")),
+		"laggproto lacp laggport em0 laggport em1 10.9.0.11/24":                 alone(addr("10.9.0.11/24")),
+		"vlan 7 vlandev em0 10.9.0.11 netmask 255.255.255.0":                    alone(addr("10.9.0.11/24")),
+		"vhid 1 advskew 100 pass x alias 10.9.0.11/32":                          alone(addr("10.9.0.11/32")),
+		"vxlanlocal 10.1.1.1 vxlanremote 10.1.1.2 10.9.0.11/24":                 alone(addr("10.9.0.11/24")),
 		"inet 192.168.0.170 broadcast 192.168.0.255 netmask 255.255.255.0":      alone(addr("192.168.0.170/24")),
 	}
 	opts := append(compareAddrs, cmp.AllowUnexported(bootAddr{}))

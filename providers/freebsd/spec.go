@@ -52,13 +52,41 @@ func parseSpec(variable, text string) []bootAddr {
 			i += 2
 			continue
 		}
-		if i == 0 { // no "inet": works, with a warning from 2014 on
-			n, used := specAddr(variable, f, false)
-			if used > 0 {
-				list = append(list, n...)
-				i += used - 1
-			}
+		if takesAddress(word) {
+			i++ // it is another's
+			continue
 		}
+		// No "inet": works, with a warning from 2014 on, wherever it stands among
+		// the options (ifconfig(8): what is no option is an address).
+		if n, used := specAddr(variable, f[i:], false); used > 0 {
+			current = len(list)
+			list = append(list, n...)
+			i += used - 1
+		}
+	}
+	if len(list) == 1 {
+		list[0].alone = true
+	}
+	return list
+}
+
+// takesAddress says that the option is followed by an address that is not the
+// interface's own (ifconfig(8)).
+func takesAddress(option string) bool {
+	switch option {
+	case "broadcast", "peer", "syncpeer", "vxlanlocal", "vxlanremote", "vxlangroup", "lladdr", "ether", "link", "description", "descr", "name", "group", "pass":
+		return true
+	}
+	return false
+}
+
+// specList reads a value of ipv4_addrs_IF (rc.conf(5)): addresses with their
+// lengths, A.B.C.D-E/LEN for several.
+func specList(variable, text string) []bootAddr {
+	var list []bootAddr
+	for _, word := range strings.Fields(text) {
+		n, _ := specAddr(variable, []string{word}, false)
+		list = append(list, n...)
 	}
 	if len(list) == 1 {
 		list[0].alone = true
