@@ -1,5 +1,5 @@
-// Package providers has the one switch on the operating system: from what a
-// host must be and what it is like to the plan of its steps.
+// Package providers has the one table of operating systems, and with it the way
+// from what a host must be and what it is like to the plan of its steps.
 package providers
 
 import (
@@ -8,11 +8,8 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/director"
-	"github.com/lvsfleet/lvsfleet/providers/freebsd"
 	"github.com/lvsfleet/lvsfleet/providers/host"
-	"github.com/lvsfleet/lvsfleet/providers/linux"
 	"github.com/lvsfleet/lvsfleet/providers/note"
-	"github.com/lvsfleet/lvsfleet/providers/solaris"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -41,7 +38,11 @@ func Plan(ctx context.Context, h host.Host, d inventory.Desired) (step.Plan, hos
 // plan is the machine's side and, after it, the director's: a service needs
 // its modules, its VIP and the routes to its real servers.
 func plan(ctx context.Context, h host.Host, id host.Identity, d inventory.Desired) (step.Plan, error) {
-	p, err := system(ctx, h, id, d)
+	s, ok := Lookup(inventory.OS(id.OS))
+	if !ok {
+		return step.Plan{}, fmt.Errorf("no provider for system %q", id.OS)
+	}
+	p, err := s.Plan(ctx, h, id, d)
 	if err != nil || d.Director == nil {
 		return p, err
 	}
@@ -55,31 +56,6 @@ func plan(ctx context.Context, h host.Host, id host.Identity, d inventory.Desire
 	}
 	p.Append(q)
 	return p, nil
-}
-
-// system plans the machine's side.
-func system(ctx context.Context, h host.Host, id host.Identity, d inventory.Desired) (step.Plan, error) {
-	switch id.OS {
-	case host.Linux:
-		f, err := linux.Gather(ctx, h, id, d)
-		if err != nil {
-			return step.Plan{}, err
-		}
-		return linux.Plan(d, f)
-	case host.FreeBSD:
-		f, err := freebsd.Gather(ctx, h, id, d)
-		if err != nil {
-			return step.Plan{}, err
-		}
-		return freebsd.Plan(d, f)
-	case host.Solaris:
-		f, err := solaris.Gather(ctx, h, id, d)
-		if err != nil {
-			return step.Plan{}, err
-		}
-		return solaris.Plan(d, f)
-	}
-	return step.Plan{}, fmt.Errorf("no provider for system %q", id.OS)
 }
 
 // transient is what network = "none" leaves to the next boot's mercy.
@@ -120,23 +96,12 @@ func matches(id host.Identity, d inventory.Desired, anyRelease bool) error {
 	return nil
 }
 
-// era names the generation of a release: within one, the same files and
-// settings mean the same. Linux' borders are rp_filter's change of meaning
-// (2.6.31) and the kernels before systemd; FreeBSD's are its major releases;
-// Solaris' are 5.10 and 5.11.
+// era is that of a release of a system; all of one that nobody knows are one.
 func era(os, release string) int {
-	major, minor, _ := host.Version(release)
-	switch {
-	case os == host.FreeBSD:
-		return major
-	case os == host.Solaris:
-		return 100*major + minor
-	case host.Older(release, 2, 6, 31):
-		return 1
-	case host.Older(release, 3, 0, 0):
-		return 2
+	if s, ok := Lookup(inventory.OS(os)); ok {
+		return s.Era(release)
 	}
-	return 3
+	return 0
 }
 
 func version(release string) [3]int {

@@ -17,8 +17,8 @@ import (
 // SystemOf is what is to be known of the operating system os (host.Identity)
 // to take back what was made there.
 func SystemOf(os string) ledger.System {
-	if os == host.Linux {
-		return linuxSystem{}
+	if s, ok := Lookup(inventory.OS(os)); ok {
+		return s.Made
 	}
 	return plainSystem{}
 }
@@ -38,7 +38,7 @@ func Withdraw(ctx context.Context, h host.Host, d inventory.Desired, list []inve
 	if err != nil {
 		return step.Plan{}, fmt.Errorf("plan %s: %w", d.Host, err)
 	}
-	return director.Withdraw(list, f, d.Network != "none"), nil
+	return director.Withdraw(list, f, d.Network != "none" || f.Own), nil
 }
 
 // Identify finds out what the machine h is, and refuses one that is another

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lvsfleet/lvsfleet/agent"
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 )
 
@@ -50,18 +51,10 @@ func (d *Dialer) program(p Platform) (Program, error) {
 }
 
 // runsAgent says whether a program of the Go that builds the agents runs on
-// the release (Go 1.26's minimum: Linux 3.2; FreeBSD 12.3, of which 10 and 11
-// are known to lack system calls; Solaris 11.4 and illumos, both 5.11).
+// the release.
 func runsAgent(os inventory.OS, release string) bool {
-	switch os {
-	case inventory.Linux:
-		return !host.Older(release, 3, 2, 0)
-	case inventory.FreeBSD:
-		return !host.Older(release, 12, 0, 0)
-	case inventory.Solaris:
-		return !host.Older(release, 5, 11, 0)
-	}
-	return false
+	s, ok := providers.Lookup(os)
+	return ok && s.RunsAgent(release)
 }
 
 // platform gives the agent's platform of a machine; false where there is none.

@@ -130,7 +130,9 @@ type rendered struct {
 // apply plans for the offline machine and runs the plan on it.
 func (r *rendered) apply(ctx context.Context, want inventory.Desired) error {
 	if want.Network == "" {
-		want.Network = defaultNetwork(want.OS)
+		if s, ok := providers.Lookup(want.OS); ok {
+			want.Network = s.Form
+		}
 	}
 	r.director = want.Director
 	r.touched = map[string]bool{}
@@ -167,17 +169,6 @@ func (r *rendered) apply(ctx context.Context, want inventory.Desired) error {
 		}
 	}
 	return nil
-}
-
-// defaultNetwork is the persistence backend where it cannot be seen.
-func defaultNetwork(os inventory.OS) string {
-	switch os {
-	case inventory.FreeBSD:
-		return "rc.conf"
-	case inventory.Solaris:
-		return "hostname-files"
-	}
-	return "" // by the files: a Linux tree without any gets those of initscripts
 }
 
 // manage counts the file at p, if there is one, among the managed ones, also

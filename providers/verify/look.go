@@ -11,10 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lvsfleet/lvsfleet/providers/freebsd"
+	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/host"
-	"github.com/lvsfleet/lvsfleet/providers/linux"
-	"github.com/lvsfleet/lvsfleet/providers/solaris"
 )
 
 // A Looker does checks on one host. It asks once who listens there, however
@@ -183,45 +182,11 @@ func oneOf(list []netip.Addr) string {
 
 // defaultGateways gives the gateways of the default routes that count.
 func defaultGateways(ctx context.Context, h host.Host, id host.Identity, v6 bool) ([]string, error) {
-	var list []string
-	switch id.OS {
-	case host.Linux:
-		gws, err := linux.DefaultGateways(ctx, h, v6)
-		if err != nil {
-			return nil, err
-		}
-		for _, gw := range gws {
-			list = append(list, gw.String())
-		}
-	case host.FreeBSD:
-		family := "inet"
-		if v6 {
-			family = "inet6"
-		}
-		res, err := host.Query(ctx, h, "netstat", "-rn", "-f", family)
-		if err != nil {
-			return nil, fmt.Errorf("read the routes: %w", err)
-		}
-		for _, d := range freebsd.ParseDefaults(string(res.Stdout)) {
-			list = append(list, d.Gateway)
-		}
-	default:
-		if v6 {
-			return nil, errors.New("the IPv6 default route of Solaris is not read")
-		}
-		res, err := host.Query(ctx, h, "netstat", "-rn")
-		if err != nil {
-			return nil, fmt.Errorf("read the routes: %w", err)
-		}
-		gws, err := solaris.ParseDefaults(res.Stdout)
-		if err != nil {
-			return nil, fmt.Errorf("read the routes: %w", err)
-		}
-		for _, gw := range gws {
-			list = append(list, gw.String())
-		}
+	s, ok := providers.Lookup(inventory.OS(id.OS))
+	if !ok {
+		return nil, fmt.Errorf("the routes of system %q are not read", id.OS)
 	}
-	return list, nil
+	return s.Gateways(ctx, h, v6)
 }
 
 // Holds says whether h, a director, has addr as one of its own now, or else

@@ -12,6 +12,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/lvsfleet/lvsfleet/inventory"
+	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 )
 
@@ -294,11 +295,8 @@ func (w *writer) director() {
 
 // device is the first network card as each system is likely to call it.
 func device(os inventory.OS) string {
-	switch os {
-	case inventory.FreeBSD:
-		return "em0"
-	case inventory.Solaris:
-		return "net0"
+	if s, ok := providers.Lookup(os); ok {
+		return s.Card
 	}
 	return "eth0"
 }
