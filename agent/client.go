@@ -239,7 +239,7 @@ func (c *Client) ask(ctx context.Context, req request, progress func(Event)) (re
 	p := &pending{done: make(chan response, 1), progress: progress}
 	defer p.mute()
 	c.mu.Lock()
-	c.begun = c.begun || req.Method != methodCheck && req.Method != methodWatch
+	c.begun = c.begun || req.Method != methodCheck && req.Method != methodWatch && req.Method != methodOutline
 	c.next++
 	req.ID = c.next
 	c.waiting[req.ID] = p

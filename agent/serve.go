@@ -221,6 +221,8 @@ func (c *conversation) answer(ctx context.Context, req request) {
 	case req.Method == methodWatch:
 		res, err = c.watch(ctx, req)
 		res.ID, res.Done = req.ID, true
+	case req.Method == methodOutline:
+		res.Outlines, err = c.engine.Outline(ctx)
 	case req.Method == methodVerify && req.Verify != nil:
 		res.Results, err = c.engine.Verify(ctx, *req.Verify)
 	default:

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/lvsfleet/lvsfleet/agent/journal"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 	"github.com/lvsfleet/lvsfleet/providers/verify"
 )
@@ -261,17 +262,18 @@ func shorten(s string) string {
 
 // The methods of a request.
 const (
-	methodCheck  = "check"
-	methodBegin  = "begin"
-	methodApply  = "apply"
-	methodFinish = "finish"
-	methodVerify = "verify"
-	methodTable  = "table"
-	methodClean  = "clean"
-	methodWatch  = "watch"
-	methodWord   = "word"   // the answer to a nonce: the run makes progress
-	methodCancel = "cancel" // the request of the same ID is no longer wanted
-	methodClose  = "close"  // end what runs and what is open, answer, and go
+	methodCheck   = "check"
+	methodBegin   = "begin"
+	methodApply   = "apply"
+	methodFinish  = "finish"
+	methodVerify  = "verify"
+	methodTable   = "table"
+	methodClean   = "clean"
+	methodWatch   = "watch"
+	methodOutline = "outline"
+	methodWord    = "word"   // the answer to a nonce: the run makes progress
+	methodCancel  = "cancel" // the request of the same ID is no longer wanted
+	methodClose   = "close"  // end what runs and what is open, answer, and go
 )
 
 // A request is what the controller asks.
@@ -304,6 +306,8 @@ type response struct {
 	Table  []Entry `json:"table,omitempty"`
 	// Results are those of a verification.
 	Results []verify.Result `json:"results,omitempty"`
+	// Outlines are those of the host's journals.
+	Outlines []journal.Outline `json:"outlines,omitempty"`
 	// Known names what a watch has found; its Report is left out where the
 	// request knew it.
 	Known string     `json:"known,omitempty"`

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/agent/journal"
 	"github.com/lvsfleet/lvsfleet/providers"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
@@ -239,6 +240,17 @@ func (s *session) Clean(ctx context.Context, keepHistory bool) error {
 // Watch looks again.
 func (s *session) Watch(ctx context.Context, req *agent.Request, table bool) (agent.Sighting, error) {
 	return with(ctx, s, func(in agent.Session) (agent.Sighting, error) { return in.Watch(ctx, req, table) })
+}
+
+// Outline reads the host's journals.
+func (s *session) Outline(ctx context.Context) ([]journal.Outline, error) {
+	return with(ctx, s, func(in agent.Session) ([]journal.Outline, error) {
+		o, ok := in.(agent.Outliner)
+		if !ok {
+			return nil, fmt.Errorf("%s: its journals cannot be read: %w", s.t.Name, errors.ErrUnsupported)
+		}
+		return o.Outline(ctx)
+	})
 }
 
 // Cut ends the line at once, and so whatever waits for the host; Close is still
