@@ -10,7 +10,7 @@ PLATFORMS   = linux/amd64 linux/arm64 linux/386 freebsd/amd64 freebsd/386 illumo
 CONTROLLERS = linux/amd64 illumos/amd64
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test race crash soak mutants lint fuzz bench bench-fleet vmlab dist clean
+.PHONY: help install build demo test race crash soak mutants lint fuzz bench bench-fleet vmlab dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,18 @@ build: bin/lvsfleet ## bin/lvsfleet, as it is (with the agents that `make dist` 
 bin/lvsfleet: FORCE
 	$(GO) build -trimpath -o bin/lvsfleet ./cmd/lvsfleet
 FORCE:
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+install: dist ## bin/lvsfleet with its agents, and completions, below DESTDIR/PREFIX (default /usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d \
+		$(DESTDIR)$(PREFIX)/share/doc/lvsfleet
+	install -m 755 bin/lvsfleet $(DESTDIR)$(PREFIX)/bin/lvsfleet
+	bin/lvsfleet completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lvsfleet
+	bin/lvsfleet completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lvsfleet
+	bin/lvsfleet completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lvsfleet.fish
+	install -m 644 README.md LICENSE CHANGELOG.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/lvsfleet
 
 demo: bin/lvsfleet ## set-up and main job: converge the three example clusters, simulated
 	$(GO) run ./cmd/lvsfleet/internal/demo -lvsfleet bin/lvsfleet examples/nat examples/dr examples/tun
