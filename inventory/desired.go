@@ -64,6 +64,9 @@ type PlainEnd struct {
 type Director struct {
 	VIPs     []DirectorVIP     `json:"vips,omitempty"`
 	Services []DirectedService `json:"services,omitempty"` // nil: the table is not looked at
+	// Part: the inventory names more services for the director than Services,
+	// so nothing can be said of those in its table that are not among them.
+	Part bool `json:"part,omitempty"`
 	// Schedulers are those of all services, sorted, once each: what has to be
 	// loaded before a service can name it.
 	Schedulers []string `json:"schedulers,omitempty"`

@@ -96,6 +96,7 @@ func (d Desired) Only(hosts map[string]bool) (part Desired, ok bool) {
 	if len(dir.Services) == 0 {
 		return Desired{}, false
 	}
+	dir.Part = true
 	dir.VIPs = nil
 	for _, v := range held.Director.VIPs {
 		if addrs[v.Addr] {

@@ -73,6 +73,11 @@ func runConverge(ctx context.Context, g *globals, path string, flags convergeFla
 	}
 	rec := state.Run{Verb: "converge", Site: path, Inventory: loaded.Hash}
 	out, err := g.carryOut(ctx, loaded.Site, rec, flags.runFlags, "Change", func(ctx context.Context, f *fleet.Fleet, approve approval) (fleet.Outcome, error) {
+		_, gone, err := g.departed(path, loaded.Site)
+		if err != nil {
+			return fleet.Outcome{}, err
+		}
+		f.Departed = pointers(gone)
 		return f.Converge(ctx, approve)
 	})
 	if err != nil && len(out.Results) == 0 {
@@ -274,9 +279,9 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 			if line = paint.green(line); r.Changes > 0 {
 				line += "  " + count(r.Changes, "step")
 			}
-		case fleet.Failed, fleet.Partly, fleet.Incomplete:
+		case fleet.Failed, fleet.Partly, fleet.Incomplete, fleet.Unproved:
 			line = paint.red(line)
-		case fleet.Skipped, fleet.Undone:
+		case fleet.Held, fleet.Skipped, fleet.Undone:
 			line = paint.yellow(line)
 		}
 		fmt.Fprintln(g.out, line)
@@ -298,7 +303,7 @@ func printOutcome(g *globals, out fleet.Outcome, runErr error) {
 		}
 	}
 	var parts []string
-	for _, s := range []fleet.Status{fleet.Changed, fleet.Unchanged, fleet.NotBegun, fleet.Skipped, fleet.Undone, fleet.Partly, fleet.Failed, fleet.Incomplete} {
+	for _, s := range []fleet.Status{fleet.Changed, fleet.Unchanged, fleet.NotBegun, fleet.Held, fleet.Skipped, fleet.Undone, fleet.Partly, fleet.Unproved, fleet.Failed, fleet.Incomplete} {
 		if counts[s] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[s], s))
 		}
@@ -340,7 +345,7 @@ func outcomeError(out fleet.Outcome) error {
 		switch r.Status {
 		case fleet.Incomplete:
 			return errIncomplete
-		case fleet.Failed, fleet.Partly:
+		case fleet.Failed, fleet.Partly, fleet.Unproved:
 			err = errRolledBack
 		}
 	}

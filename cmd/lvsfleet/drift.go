@@ -376,7 +376,11 @@ func (wd *watchdog) converge(ctx context.Context, site *inventory.Site, hosts []
 	if err != nil {
 		return fleet.Outcome{}, err
 	}
-	f.Limit, f.SkipUnreachable = hosts, true
+	_, gone, err := wd.departed(wd.path, site)
+	if err != nil {
+		return fleet.Outcome{}, err
+	}
+	f.Limit, f.SkipUnreachable, f.Departed = hosts, true, pointers(gone)
 	rec := state.Run{Time: time.Now().UTC(), Verb: "repair", Site: wd.path, Inventory: wd.loaded.Load().Hash}
 	f.Begun = func(found []fleet.Finding) error { return wd.rememberBegun(rec, f, found) }
 	out, err := f.Converge(ctx, nil)

@@ -78,6 +78,7 @@ func runRemove(ctx context.Context, g *globals, path string, flags removeFlags) 
 	}
 	site.Hosts = slices.Clone(site.Hosts)
 	for i := range gone {
+		gone[i].Roles = nil // it had them once: it is no director of today's services
 		site.Hosts = append(site.Hosts, &gone[i])
 	}
 	rec := state.Run{Verb: state.Remove, Site: path, Inventory: loaded.Hash}
@@ -125,6 +126,21 @@ func (g *globals) departed(path string, site *inventory.Site) (state.Hosts, []in
 	return hosts, state.Departed(remembered, site), err
 }
 
+func pointers(list []inventory.Host) []*inventory.Host {
+	out := make([]*inventory.Host, len(list))
+	for i := range list {
+		out[i] = &list[i]
+	}
+	return out
+}
+
+// directing lists those of the host's roles in which it is a director.
+func directing(site *inventory.Site, h *inventory.Host) []string {
+	return slices.DeleteFunc(slices.Clone(h.Roles), func(role string) bool {
+		return !slices.ContainsFunc(site.Services, func(s *inventory.VirtualService) bool { return s.Director == role })
+	})
+}
+
 // jsonDeparted tells programs of a host that has left the inventory.
 type jsonDeparted struct {
 	Host     string   `json:"host"`
@@ -165,7 +181,9 @@ func (g *globals) keepHosts(path string, site *inventory.Site, out fleet.Outcome
 	var list []inventory.Host
 	for _, r := range out.Results {
 		if h := named[r.Host]; h != nil && r.Status != fleet.Skipped {
-			list = append(list, *h)
+			one := *h
+			one.Roles = directing(site, h)
+			list = append(list, one)
 		}
 	}
 	hosts := state.OpenHosts(dir)

@@ -70,6 +70,7 @@ func runRollback(ctx context.Context, g *globals, path string, flags rollbackFla
 	site.Hosts = slices.Clone(site.Hosts)
 	for i := range gone {
 		if slices.Contains(of.Committed(), gone[i].Name) {
+			gone[i].Roles = nil // see runRemove
 			site.Hosts = append(site.Hosts, &gone[i])
 		}
 	}

@@ -31,7 +31,7 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 		return p, nil
 	}
 	want := Wants(d.Director.Services)
-	p.Live = append(p.Live, table{slices.Concat(want, leaving(f.Taken, want, true))})
+	p.Live = append(p.Live, table{slices.Concat(want, leaving(f.Taken, want, true)), d.Director.Part})
 	if !boot {
 		why := ""
 		if f.Note != nil {
@@ -44,7 +44,7 @@ func Plan(d inventory.Desired, f Facts) (step.Plan, error) {
 	if f.Note != nil {
 		p.Notes = append(p.Notes, *f.Note)
 	}
-	p.Boot = append(p.Boot, rules{path: f.Rules, want: slices.Concat(want, leaving(f.Taken, want, false)), early: f.Own})
+	p.Boot = append(p.Boot, rules{path: f.Rules, want: slices.Concat(want, leaving(f.Taken, want, false)), early: f.Own, part: d.Director.Part})
 	if f.Own {
 		f.load(&p)
 	} else {

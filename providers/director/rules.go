@@ -20,6 +20,7 @@ type rules struct {
 	path  string
 	want  []ipvs.Want
 	early bool // it is loaded before any network
+	part  bool // see table
 }
 
 // ID is that of the file.
@@ -54,7 +55,9 @@ func (r rules) Check(ctx context.Context, h host.Host) (step.Change, error) {
 			c.Notes = append(c.Notes, note.New(note.RuleNotUnderstood, r.path, i+1, strings.TrimSpace(l.text)))
 		}
 	}
-	c.Notes = append(c.Notes, foreignNotes(r.path, foreign)...)
+	if !r.part {
+		c.Notes = append(c.Notes, foreignNotes(r.path, foreign)...)
+	}
 	return c, nil
 }
 

@@ -33,7 +33,7 @@ func leaving(taken []ipvs.Taken, want []ipvs.Want, live bool) []ipvs.Want {
 }
 
 // Leave is the step of the live table of a host that is a director no more.
-func Leave(taken []ipvs.Taken) step.Step { return table{leaving(taken, nil, true)} }
+func Leave(taken []ipvs.Taken) step.Step { return table{want: leaving(taken, nil, true)} }
 
 // Rules reads the services of a rules file.
 func Rules(text []byte) []ipvs.Service { return loaded(readRules(text)) }

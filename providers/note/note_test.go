@@ -71,7 +71,7 @@ func TestEveryCodeIsWorded(t *testing.T) {
 				}
 			}
 			switch code {
-			case Settled, ProofBefore, ProofBroken, NotProvable, RulesNotLoaded:
+			case Settled, ProofBefore, ProofBroken, NotProvable, NothingLost, HeldEntry, RulesNotLoaded:
 				continue // no watcher has recorded them
 			}
 			back, ok := Earlier(text)

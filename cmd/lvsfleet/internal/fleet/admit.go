@@ -113,6 +113,10 @@ func (r *run) directed(ctx context.Context, m *member, s inventory.Stage) (inven
 			at[e.Service].Real = append(at[e.Service].Real, hold)
 		}
 	}
+	r.decideNames(ctx, m, at)
+	if s == inventory.Retire {
+		d = r.keepForwarding(m, d)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.join(m, at)

@@ -220,13 +220,16 @@ func (r *run) guided(pending []*member) []*member {
 	return rest
 }
 
-// lostDirector names a director of m that failed or was left out; "" none.
+// lostDirector names a director of m that failed or was left out; "" none. Its
+// table, as it was read last, says whom it sends clients to, not the inventory
+// alone: a real server that is about to leave it is one of them still.
 func (r *run) lostDirector(m *member) string {
 	for _, d := range r.members {
 		if !d.director() || !r.failed.has(d.host.Name) {
 			continue
 		}
-		if d.names(map[string]bool{m.host.Name: true}) {
+		if d.names(map[string]bool{m.host.Name: true}) ||
+			slices.ContainsFunc(d.entries, func(e *entry) bool { return e.host == m.host.Name && m.disturbs.hits(e) }) {
 			return d.host.Name
 		}
 	}
@@ -250,7 +253,7 @@ func (r *run) batch(ctx context.Context, batch []*member) {
 		batch = nil
 	}
 	batch = r.guided(batch)
-	lent := r.lend(ctx, r.entriesOf(batch, func(e *entry) bool { return !e.replaced() && e.Dest.Weight > 0 }))
+	lent := r.lend(ctx, r.entriesOf(batch, func(e *entry) bool { return !e.replaced() && e.serves() }))
 	r.lendTo(batch, lent)
 	defer r.lendTo(batch, nil)
 	r.drain(ctx, lent)

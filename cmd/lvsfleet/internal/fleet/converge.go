@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet/plan"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/host"
 	"github.com/lvsfleet/lvsfleet/providers/note"
@@ -30,6 +31,12 @@ const (
 	// Partly is a host that was changed, but for files that somebody edited
 	// meanwhile, or for what waited for a host that failed: that was left.
 	Partly Status = "changed in part"
+	// Held is a director of which nothing was to be changed but entries that are
+	// left as they were found: their real servers are not proved in this run.
+	Held Status = "held"
+	// Unproved is a host that was not changed, and that a director was to be
+	// pointed at: the proof of its place in the cluster failed.
+	Unproved Status = "not proved"
 	// Undone is a host that was changed, and taken back as another one failed.
 	Undone Status = "taken back"
 )
@@ -117,11 +124,16 @@ func (r *run) carryOut(ctx context.Context, approve func([]Finding) (asked bool,
 	if err := r.outsiders(ctx); err != nil {
 		return err
 	}
+	gaps, err := r.restrict(ctx)
+	if err != nil {
+		return err
+	}
+	r.noteInForce()
 	pending := r.disturbed()
 	if r.back != "" {
 		r.lastToLeave(pending)
 	}
-	outages := r.foresee(pending)
+	outages := append(r.foresee(pending), gaps...)
 	r.lendFor(pending)
 	if len(outages) > 0 && !r.AllowOutage {
 		return r.refuseOutages(outages)
@@ -203,6 +215,12 @@ type run struct {
 	status  map[string]Status // of the hosts in failed
 	dropped []*entry          // what was deleted before its real server changed
 
+	unread   []plan.Unread // directors that were not read
+	departed []plan.Entry  // in force on directors that have left the inventory
+	found    map[entryOn]inForce
+	named    map[entryOn]verdict // what was decided of entries that directors get
+	unproved map[string]error    // real servers that are not named, by name; their proof failed
+
 	yielding map[string][]netip.Addr // VIPs that a director gives up for another one
 	// handed are the directors that hand back VIPs that others had before the
 	// run that is taken back, handing that they do so now.
@@ -221,6 +239,7 @@ func newRun(f *Fleet, members []*member, back string) *run {
 		Fleet: f, members: members, back: back, byName: map[string]*member{}, owners: owners(f.Site, members),
 		status: map[string]Status{}, at: map[string]inventory.Stage{}, cut: map[string]int{},
 		renewed: map[string]time.Time{}, loansFor: map[string][]*loan{},
+		found: map[entryOn]inForce{}, named: map[entryOn]verdict{}, unproved: map[string]error{},
 	}
 	for _, m := range members {
 		r.byName[m.host.Name] = m
@@ -326,9 +345,13 @@ func (r *run) changing() []*member {
 // leaveOut ends the run where a host could not be looked at, or takes it out
 // of the run with all that would be disturbed without it.
 func (r *run) leaveOut(ctx context.Context) error {
-	var errs []error
+	var all, errs []error
 	for _, m := range r.members {
-		if m.err != nil {
+		if m.err == nil {
+			continue
+		}
+		all = append(all, m.err)
+		if !r.failed.has(m.host.Name) { // else it was left out before
 			errs = append(errs, m.err)
 		}
 	}
@@ -336,11 +359,11 @@ func (r *run) leaveOut(ctx context.Context) error {
 		return nil
 	}
 	// A run of which nobody is left has not made the fleet so.
-	if !r.lenient() || ctx.Err() != nil || len(errs) == len(r.members) {
-		return fmt.Errorf("%w: %w", ErrPreflight, errors.Join(errs...))
+	if !r.lenient() || ctx.Err() != nil || len(all) == len(r.members) {
+		return fmt.Errorf("%w: %w", ErrPreflight, errors.Join(all...))
 	}
 	for _, m := range r.members {
-		if m.err != nil {
+		if m.err != nil && !r.failed.has(m.host.Name) {
 			r.skip(m)
 		}
 	}
@@ -357,6 +380,7 @@ func (r *run) skip(m *member) {
 	if !m.director() {
 		return
 	}
+	r.unread = append(r.unread, plan.Unread{Name: m.host.Name, Why: "takes no part in this run"})
 	for _, o := range r.members {
 		if o.err == nil && !o.director() && m.names(map[string]bool{o.host.Name: true}) && o.changes() {
 			o.err = fmt.Errorf("left as it is: its director %s takes no part in this run", m.host.Name)
@@ -417,9 +441,12 @@ func (r *run) outcome() Outcome {
 		res.Committed = r.done.has(m.host.Name) || r.status[m.host.Name] == Partly
 		res.Kept = r.kept.has(m.host.Name)
 		left := r.unparted(m)
+		unproved := r.unproved[m.host.Name]
 		switch status, ok := r.status[m.host.Name]; {
 		case ok:
 			res.Status = status
+		case unproved != nil && m.err == nil && !r.done.has(m.host.Name):
+			res.Status, res.Err = Unproved, unproved
 		case !r.begun && errors.Is(m.err, context.Canceled):
 			res.Status = NotBegun // whoever cancelled it, it was not the host
 		case m.err != nil:
@@ -440,6 +467,8 @@ func (r *run) outcome() Outcome {
 					res.Changes++
 				}
 			}
+		case r.begun && m.holds:
+			res.Status = Held
 		case r.begun:
 			// What preflight found missing was held back with the real
 			// servers that it was for.

@@ -38,6 +38,11 @@ type Fleet struct {
 	// AllowOutage agrees to services that nobody serves while their only real
 	// server changes.
 	AllowOutage bool
+	// Departed are hosts that have left the inventory and still have something of
+	// lvsfleet's. One that was a director may send clients to the hosts of today:
+	// its table is read where a run takes something away. Its Roles are those in
+	// which it was a director.
+	Departed []*inventory.Host
 	// Removing takes all that lvsfleet has made off the hosts, and then what
 	// it keeps there for itself; with KeepHistory, but for its history.
 	Removing    bool
@@ -152,6 +157,8 @@ type member struct {
 	target *target
 
 	disturbs disturbance // of a real server: whom its change may cut off
+	keeps    string      // why nothing is taken away here in this run; "" it is
+	holds    bool        // of a director: entries of it are left as they were found
 	// Of a director.
 	mu    sync.Mutex // held while its session is used by several
 	reads bool       // its table has a part in this run

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet/plan"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
@@ -204,7 +205,7 @@ func (r *run) unparted(m *member) []*entry {
 func (r *run) outsiders(ctx context.Context) error {
 	leaving := map[string]*member{}
 	for _, m := range r.changing() {
-		if !m.director() && m.report.Removes && m.disturbs.any() {
+		if !m.director() && len(plan.Taken(effects(m.report))) > 0 {
 			leaving[m.host.Name] = m
 		}
 	}
@@ -229,7 +230,7 @@ func (r *run) outsiders(ctx context.Context) error {
 		for _, l := range live {
 			e := &entry{Entry: l, service: formerService(l.Service)}
 			m := leaving[r.owners[l.Dest.Addr]]
-			if m != nil && l.Dest.Weight > 0 && !named[l.Service] && m.disturbs.hits(e) {
+			if m != nil && e.serves() && !named[l.Service] && m.disturbs.hits(e) {
 				m.err = errors.Join(m.err, fmt.Errorf("%s on %s still sends clients to %s, which loses what they need: leave --limit out, or name %s too",
 					l.Service, h.Name, m.host.Name, h.Name))
 			}

@@ -22,6 +22,11 @@ type prover struct {
 	mu    sync.Mutex
 	known map[*verify.Check]bool // broken before anything was changed
 	lines map[string]*proofLine  // to the hosts that are asked, by name
+	// paths are those of the whole site, whatever the limit is; made when first
+	// asked for.
+	paths map[entryOn]*verify.Check
+	// proved are the real servers that were proved without a change.
+	proved map[string]func() error
 }
 
 // A proofLine takes turns at a host.
@@ -39,7 +44,7 @@ type proofRequest struct {
 }
 
 func (r *run) newProver() *prover {
-	p := &prover{run: r, places: map[string][]verify.Place{}, known: map[*verify.Check]bool{}, lines: map[string]*proofLine{}}
+	p := &prover{run: r, places: map[string][]verify.Place{}, known: map[*verify.Check]bool{}, lines: map[string]*proofLine{}, proved: map[string]func() error{}}
 	type service struct {
 		director, name string
 		port           int
@@ -124,6 +129,11 @@ func (p *prover) prove(ctx context.Context, m *member) error {
 	if !p.touched(m) {
 		return nil
 	}
+	return p.verify(ctx, m)
+}
+
+// verify is prove, whatever was changed.
+func (p *prover) verify(ctx context.Context, m *member) error {
 	p.observe(Event{Host: m.host.Name, Phase: PhaseProve})
 	found, err := p.look(ctx, m, func(*verify.Check) bool { return true })
 	if err != nil {

@@ -183,7 +183,7 @@ func (r *run) directorsTurn(ctx context.Context, m *member, s inventory.Stage) (
 		if err != nil {
 			return tx, err
 		}
-		tx.Request = m.asks(d, m.partial || s == inventory.Prepare || s == inventory.Admit)
+		tx.Request = m.asks(d, m.partial || m.keeps != "" || s == inventory.Prepare || s == inventory.Admit)
 	}
 	return tx, nil
 }

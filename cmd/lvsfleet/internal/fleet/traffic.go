@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/lvsfleet/lvsfleet/agent"
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet/plan"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
@@ -69,48 +70,42 @@ func (p place) String() string { return fmt.Sprintf("%s on %s", p.key, p.dir.hos
 
 // A disturbance is what the live operations of a real server may break for
 // the connections that it serves.
-type disturbance struct {
-	vips           map[netip.Addr]bool
-	tunnel         bool
-	route4, route6 bool
-}
+type disturbance struct{ plan.Disturbance }
 
 // disturbanceOf reads it off the effects of a report.
 func disturbanceOf(r agent.Report) disturbance {
-	d := disturbance{vips: map[netip.Addr]bool{}}
-	for _, i := range r.Items {
-		if i.Layer != agent.Live || i.Change.Holds() {
-			continue
-		}
-		for _, e := range i.Change.Effects {
-			switch e.Kind {
-			case step.VIP:
-				d.vips[e.Addr] = true
-			case step.Tunnel:
-				d.tunnel = true
-			case step.DefaultRoute:
-				d.route4 = d.route4 || !e.Addr.Is6()
-				d.route6 = d.route6 || e.Addr.Is6()
-			case step.Forwarding, step.ARPSuppression, step.IPVSTable, step.Support:
-			}
-		}
-	}
-	return d
+	return disturbance{plan.DisturbanceOf(effects(r))}
 }
 
-func (d disturbance) any() bool { return len(d.vips) > 0 || d.tunnel || d.route4 || d.route6 }
+// effects are those of all that a report finds to be done in runtime state.
+func effects(r agent.Report) []step.Effect {
+	var list []step.Effect
+	for _, i := range r.Items {
+		if i.Layer == agent.Live && !i.Change.Holds() {
+			list = append(list, i.Change.Effects...)
+		}
+	}
+	return list
+}
+
+func (d disturbance) any() bool { return d.Any() }
 
 // hits says whether the clients of e may notice.
-func (d disturbance) hits(e *entry) bool {
-	v6 := e.Service.IPv6()
+func (d disturbance) hits(e *entry) bool { return d.Hits(e.Service, e.vips(), e.Dest) }
+
+// vips are those that the entry's clients ask for, as far as they are known.
+func (e *entry) vips() []netip.Addr {
 	switch {
-	case d.route4 && (!v6 || e.Dest.Addr.Is4()), d.route6 && (v6 || e.Dest.Addr.Is6()):
-		return true
-	case e.Dest.Method != ipvs.NAT && e.service.Addr.IsValid() && d.vips[e.service.Addr]:
-		return true
+	case e.service.FWMark != 0:
+		return e.service.MarkVIPs
+	case e.service.Addr.IsValid():
+		return []netip.Addr{e.service.Addr}
 	}
-	return e.Dest.Method == ipvs.TUN && d.tunnel
+	return nil
 }
+
+// serves says whether somebody is served by the entry.
+func (e *entry) serves() bool { return plan.Serves(e.Dest.Weight, e.connections()) }
 
 // table reads the live table of a director.
 func (m *member) table(ctx context.Context, services ...ipvs.Key) ([]agent.Entry, error) {
@@ -222,7 +217,7 @@ func (r *run) disturbed() []*member {
 		if m.director() {
 			continue
 		}
-		if slices.ContainsFunc(r.touched(m), func(e *entry) bool { return e.Dest.Weight > 0 }) {
+		if slices.ContainsFunc(r.touched(m), (*entry).serves) {
 			list = append(list, m)
 		}
 	}

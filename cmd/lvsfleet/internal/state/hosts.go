@@ -39,14 +39,15 @@ func (h Hosts) Read() (map[string]inventory.Host, error) {
 	return hosts, nil
 }
 
-// Remember adds hosts, or what has changed about them.
+// Remember adds hosts, or what has changed about them. Their Roles are those in
+// which they are directors: one that has left may still have clients.
 func (h Hosts) Remember(list []inventory.Host) error {
 	return h.change(func(hosts map[string]inventory.Host) {
 		for _, one := range list {
 			hosts[one.Name] = inventory.Host{
 				Name: one.Name, OS: one.OS, Release: one.Release, Address: one.Address, SSH: one.SSH,
 				Agent: one.Agent, Connection: one.Connection, Become: one.Become, Network: one.Network,
-				Interfaces: bare(one.Interfaces),
+				Interfaces: bare(one.Interfaces), Roles: one.Roles,
 			}
 		}
 	})

@@ -35,7 +35,7 @@ func TestHostsAreRemembered(t *testing.T) {
 		t.Fatalf("%v %v", got, err)
 	}
 	a := got["a"]
-	if a.Address != "192.0.2.1" || a.SSH.User != "op" || a.Become != "sudo" || a.Interfaces[0].Addresses[0].String() != "192.0.2.1/24" || a.Roles != nil {
+	if a.Address != "192.0.2.1" || a.SSH.User != "op" || a.Become != "sudo" || a.Interfaces[0].Addresses[0].String() != "192.0.2.1/24" || len(a.Roles) != 1 || a.Roles[0] != "web" {
 		t.Errorf("%+v", a)
 	}
 	one, renamed := host("a", "192.0.2.1"), host("c", "192.0.2.2")
