@@ -76,6 +76,14 @@ func TestHostsThatAreLeftAlone(t *testing.T) {
 		{"VIP of a real server live on eth0", "real-dr", func(c *hosttest.Canned, _ *inventory.Desired) {
 			c.Runs["ip -o -4 addr show"] = hosttest.Text("2: eth0    inet 192.168.0.160/24 scope global eth0\n2: eth0    inet 192.168.0.200/32 scope global eth0:0\n")
 		}, "192.168.0.200 is on eth0 of this real server"},
+		{"VIP of a real server live on eth0, behind arptables", "real-dr", func(c *hosttest.Canned, _ *inventory.Desired) {
+			c.Runs["ip -o -4 addr show"] = hosttest.Text("2: eth0    inet 192.168.0.160/24 scope global eth0\n2: eth0    inet 192.168.0.200/24 scope global secondary eth0:1\n")
+			c.Files[arptablesFile] = hosttest.Regular("*filter\n:IN ACCEPT [0:0]\n:OUT ACCEPT [0:0]\n[0:0] -A IN -d 192.168.0.200 -j DROP\n[0:0] -A OUT -s 192.168.0.200 -j mangle --mangle-ip-s 192.168.0.160\nCOMMIT\n")
+		}, "192.168.0.200 is on eth0 of this real server, behind arptables (Red Hat's form of direct routing)"},
+		{"VIP of a real server live on eth0, and arptables about another", "real-dr", func(c *hosttest.Canned, _ *inventory.Desired) {
+			c.Runs["ip -o -4 addr show"] = hosttest.Text("2: eth0    inet 192.168.0.160/24 scope global eth0\n2: eth0    inet 192.168.0.200/32 scope global eth0:0\n")
+			c.Files[arptablesFile] = hosttest.Regular("# 192.168.0.200\n-A IN -d 192.168.0.20 -j DROP\n")
+		}, "192.168.0.200 is on eth0 of this real server, where it answers"},
 		{"a wrong length that others hang on", "real-dr", func(c *hosttest.Canned, _ *inventory.Desired) {
 			c.Runs["ip -o -4 addr show"] = hosttest.Text("1: lo    inet 192.168.0.200/24 scope global lo:0\n1: lo    inet 192.168.0.9/24 scope global secondary lo:1\n" +
 				"2: eth0    inet 192.168.0.160/24 scope global eth0\n")

@@ -2,7 +2,9 @@ package linux
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strings"
@@ -56,6 +58,33 @@ func (v placement) del() step.Op {
 	}
 }
 
+// arptablesFile is what the service arptables(_jf) restores at boot, in Red Hat's
+// guides to direct routing: rules that drop the ARP questions for the virtual
+// address, and mangle what the host says from it, so that it may stand on eth0.
+const arptablesFile = "/etc/sysconfig/arptables"
+
+// arptables says whether rules that are kept there name the address.
+func arptables(ctx context.Context, h host.Reader, addr netip.Addr) (bool, error) {
+	f, err := h.ReadFile(ctx, arptablesFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", arptablesFile, err)
+	}
+	for line := range strings.Lines(string(f.Data)) {
+		if strings.HasPrefix(strings.TrimSpace(line), "#") {
+			continue
+		}
+		for _, word := range strings.Fields(line) {
+			if bare, _, _ := strings.Cut(word, "/"); bare == addr.String() {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
 // onRealServer is the live step that puts the VIP on loopback or tunnel. A VIP
 // that is there with its full length is taken as it is, whatever its label or
 // scope; one with a shorter length makes a whole net local and is corrected.
@@ -77,6 +106,16 @@ func (v placement) onRealServer(ours map[netip.Addr]bool, made bool) step.Step {
 			switch {
 			case a.Prefix.Addr() != v.addr:
 			case !persist.Quiet(a.Dev):
+				rules, err := arptables(ctx, h, v.addr)
+				if err != nil {
+					return step.Change{}, err
+				}
+				if rules {
+					return step.Change{}, step.Refuse(
+						fmt.Sprintf("lvsfleet holds it on %s, silent by arp_ignore and arp_announce: ip addr del %s dev %s, take it out of what puts it there at boot, and its lines out of %s; then run it again",
+							v.dev, a.Prefix, a.Dev, arptablesFile),
+						"virtual address %s is on %s of this real server, behind arptables (Red Hat's form of direct routing), which lvsfleet does not keep", v.addr, a.Dev)
+				}
 				return step.Change{}, step.Refuse(
 					fmt.Sprintf("take it away: ip addr del %s dev %s, and from its ifcfg file", a.Prefix, a.Dev),
 					"virtual address %s is on %s of this real server, where it answers for the director", v.addr, a.Dev)
