@@ -286,35 +286,42 @@ func TestWhoseGuardIsDeadIsUndone(t *testing.T) {
 // What was live went with the boot: the same values in the next one are
 // somebody's own.
 func TestWhatIsLiveIsNotUndoneInAnotherBoot(t *testing.T) {
-	w := newLeased(t)
-	s := w.NewSession()
-	e := guardedEngine(s)
-	inForce(t, e)
-	w.PowerCycle()
-	w.kill()
-	s.End()
-	for _, v := range []string{"a=1", "b=2", "c=3"} {
-		k, v, _ := strings.Cut(v, "=")
-		w.Locked(func() { w.Net.Sysctls[k] = v })
-	}
-	w.mu.Lock()
-	w.done = nil
-	w.mu.Unlock()
-	next := tx("r2")
-	next.Request.Desired.Release = "nothing"
-	settler := engineOn(w.NewSession())
-	begun, err := settler.Begin(t.Context(), next, nil)
-	if err != nil || !strings.Contains(begun.Settled, "run r1") {
-		t.Errorf("settled %q, %v", begun.Settled, err)
-	}
-	if len(w.done) > 0 || !strings.HasPrefix(look(w.Machine), "a=1\nb=2\nc=3\n") {
-		t.Errorf("undone: %v", w.done)
-	}
-	if left := append(temps(w.Machine), openRuns(w.Machine)...); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-	if err := settler.Close(); err != nil {
-		t.Error(err)
+	for _, marked := range []bool{false, true} { // by whoever was there since
+		w := newLeased(t)
+		s := w.NewSession()
+		e := guardedEngine(s)
+		inForce(t, e)
+		w.PowerCycle()
+		w.kill()
+		s.End()
+		if marked {
+			if err := host.Replace(t.Context(), w.NewSession(), host.RunDir+"/boot", host.File{Mode: 0o600, Data: []byte(strings.Repeat("0", 32) + "\n")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, v := range []string{"a=1", "b=2", "c=3"} {
+			k, v, _ := strings.Cut(v, "=")
+			w.Locked(func() { w.Net.Sysctls[k] = v })
+		}
+		w.mu.Lock()
+		w.done = nil
+		w.mu.Unlock()
+		next := tx("r2")
+		next.Request.Desired.Release = "nothing"
+		settler := engineOn(w.NewSession())
+		begun, err := settler.Begin(t.Context(), next, nil)
+		if err != nil || !strings.Contains(begun.Settled, "run r1") {
+			t.Errorf("settled %q, %v", begun.Settled, err)
+		}
+		if len(w.done) > 0 || !strings.HasPrefix(look(w.Machine), "a=1\nb=2\nc=3\n") {
+			t.Errorf("undone: %v", w.done)
+		}
+		if left := append(temps(w.Machine), openRuns(w.Machine)...); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+		if err := settler.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
