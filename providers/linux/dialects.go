@@ -15,6 +15,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist/netplan"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist/networkd"
 	"github.com/lvsfleet/lvsfleet/providers/linux/persist/networkmanager"
+	"github.com/lvsfleet/lvsfleet/providers/note"
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
@@ -258,6 +259,11 @@ func (f Facts) native() persist.Native {
 // virtual addresses of real servers, lvsfleet's unit has them.
 func (p *planner) bootNetwork() error {
 	native := p.f.native()
+	for _, dev := range concerned(p.d) {
+		if o := p.f.Owners[dev]; o.Dialect != "ifcfg" {
+			p.note(note.InterfaceOwner, dev, o.Dialect, o.Evidence)
+		}
+	}
 	if native == nil {
 		if err := p.unit(); err != nil {
 			return err

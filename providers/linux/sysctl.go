@@ -141,8 +141,8 @@ func silence(key, value string) step.Step {
 }
 
 // strayAddress matches a line of `ip -o -4 addr show` with an address other
-// than 127/8 on loopback or a tunnel.
-const strayAddress = `^[0-9]+: (lo|tunl[^ ]*|lvs[^ ]*)[[:space:]]+inet ([^1]|1[^2]|12[^7]|127[^.])`
+// than 127/8 on loopback, a tunnel or a dummy.
+const strayAddress = `^[0-9]+: (lo|tunl[^ ]*|lvs[^ ]*|dummy[^ ]*)[[:space:]]+inet ([^1]|1[^2]|12[^7]|127[^.])`
 
 // newDeviceSysctl is a live setting of a device that an earlier step may have
 // to bring first. A device that is new has what `default` had. It is set

@@ -117,7 +117,7 @@ func (v placement) onRealServer(ours map[netip.Addr]bool, made bool) step.Step {
 						"virtual address %s is on %s of this real server, behind arptables (Red Hat's form of direct routing), which lvsfleet does not keep", v.addr, a.Dev)
 				}
 				return step.Change{}, step.Refuse(
-					fmt.Sprintf("take it away: ip addr del %s dev %s, and from its ifcfg file", a.Prefix, a.Dev),
+					fmt.Sprintf("take it away: ip addr del %s dev %s, and from the file that puts it there", a.Prefix, a.Dev),
 					"virtual address %s is on %s of this real server, where it answers for the director", v.addr, a.Dev)
 			case a.Dev != v.dev && made:
 				wrong = append(wrong, a)

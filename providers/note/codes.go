@@ -26,6 +26,7 @@ const (
 
 	// Of the next boot.
 	SettingWins       Code = "setting_wins"
+	InterfaceOwner    Code = "interface_owner"
 	FileHasVIP        Code = "file_has_vip"
 	FileKeepsVIP      Code = "file_keeps_vip"
 	AddressNotInFile  Code = "address_not_in_file"
@@ -100,6 +101,7 @@ var wordings = map[Code]wording{
 	HandedOver:      {text: "{1} is left to whoever puts it there now", about: []int{1}},
 
 	SettingWins:       {text: "{1} sets {2} to {3} and is read later than lvsfleet's settings: it wins at boot", about: []int{1, 2}},
+	InterfaceOwner:    {text: "{1} is brought up at boot by {2} ({3})", about: []int{1}},
 	FileHasVIP:        {text: "{1} has the virtual address {2} as well and is left so", about: []int{1, 2}},
 	FileKeepsVIP:      {text: "{1} brings the virtual address {2} up at boot and is left so", about: []int{1, 2}},
 	AddressNotInFile:  {text: "{1} does not name the address {2} of {3}: nothing sets it at boot but what else does now", about: []int{1, 2}},
