@@ -93,12 +93,14 @@ func (r *run) directed(ctx context.Context, m *member, s inventory.Stage) (inven
 	if d.Director.Services == nil {
 		return d, nil
 	}
-	d = d.Holding(func(host string) bool { return r.failed.has(host) || r.waiting.has(host) })
+	if m.reads {
+		if err := r.readEntries(ctx, m); err != nil {
+			return d, err
+		}
+	}
+	d = r.holding(m, d)
 	if !m.reads {
 		return d, nil
-	}
-	if err := r.readEntries(ctx, m); err != nil {
-		return d, err
 	}
 	at := map[ipvs.Key]*inventory.DirectedService{}
 	for i := range d.Director.Services {
@@ -135,6 +137,29 @@ func (r *run) directed(ctx context.Context, m *member, s inventory.Stage) (inven
 		svc.Real = append(svc.Real, e.server())
 	}
 	return d, nil
+}
+
+// holding gives d with the entries held of real servers that failed, or are still
+// to change. One that has added what a service that comes needs serves it
+// already.
+func (r *run) holding(m *member, d inventory.Desired) inventory.Desired {
+	there := map[ipvs.Key]bool{}
+	for _, e := range m.entries {
+		there[e.Service] = true
+	}
+	held := d.Holding(func(host string) bool { return r.failed.has(host) || r.waiting.has(host) })
+	for i, s := range held.Director.Services {
+		if k := director.ServiceKey(s); there[k] && !r.came.has(m.host.Name+" "+k.String()) {
+			continue
+		}
+		for j := range s.Real {
+			if h := s.Real[j].Host; r.expanded.has(h) && !r.failed.has(h) {
+				s.Real[j].Hold = d.Director.Services[i].Real[j].Hold
+				r.came.add(m.host.Name + " " + director.ServiceKey(s).String())
+			}
+		}
+	}
+	return held
 }
 
 // join marks the entries that this run adds to services whose members are

@@ -130,6 +130,9 @@ func (r *run) carryOut(ctx context.Context, approve func([]Finding) (asked bool,
 	}
 	r.noteInForce()
 	pending := r.disturbed()
+	if err := r.foreseeExpansion(ctx, pending); err != nil {
+		return err
+	}
 	if r.back != "" {
 		r.lastToLeave(pending)
 	}
@@ -186,6 +189,8 @@ func (r *run) stages(ctx context.Context, pending []*member) {
 		pending = r.endServices(ctx, pending)
 	}
 	r.stage(ctx, inventory.Change, func(m *member) bool { return !m.director() && !r.waiting.has(m.host.Name) }, nil)
+	r.expand(ctx, pending)
+	pending = slices.DeleteFunc(pending, func(m *member) bool { return m.err != nil })
 	r.yield(ctx)
 	r.admit(ctx)
 	r.close(ctx)
@@ -202,11 +207,13 @@ type run struct {
 	owners  map[netip.Addr]string // whose an address is
 	begun   bool
 
-	failed  hostSet // hosts that failed or were left out
-	done    hostSet // hosts whose transaction changed something
-	waiting hostSet // real servers that serve somebody and are still to change
-	broken  hostSet // hosts that could not be put back wholly
-	kept    hostSet // hosts that lvsfleet's own files are left on, the run being interrupted
+	failed   hostSet // hosts that failed or were left out
+	done     hostSet // hosts whose transaction changed something
+	waiting  hostSet // real servers that serve somebody and are still to change
+	came     hostSet // services that came to real servers which are still to change, with their directors
+	expanded hostSet // real servers that have added what services that come need
+	broken   hostSet // hosts that could not be put back wholly
+	kept     hostSet // hosts that lvsfleet's own files are left on, the run being interrupted
 
 	proofs *prover
 

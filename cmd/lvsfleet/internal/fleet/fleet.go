@@ -158,6 +158,7 @@ type member struct {
 
 	disturbs disturbance // of a real server: whom its change may cut off
 	keeps    string      // why nothing is taken away here in this run; "" it is
+	expands  bool        // of a real server: it adds first, and takes away in a transaction of its own
 	holds    bool        // of a director: entries of it are left as they were found
 	// Of a director.
 	mu    sync.Mutex // held while its session is used by several

@@ -77,6 +77,10 @@ func (r *run) close(ctx context.Context) {
 	r.survey(ctx)
 	groups := map[*member][]*entry{}
 	for _, d := range r.directing() {
+		if r.stays(d) {
+			r.fail(d, Failed, errNothingComes)
+			continue
+		}
 		for _, e := range d.entries {
 			if e.going {
 				groups[d] = append(groups[d], e)

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -145,5 +146,79 @@ func TestWhoNeededNoChangeIsProvedInTheLab(t *testing.T) {
 	l.converge(site())
 	if !strings.Contains(l.table(), "192.168.0.170") {
 		t.Errorf("it answers, and has no clients:\n%s", l.table())
+	}
+}
+
+// A VIP that changes: the new one serves before the old one drains.
+func TestAVIPThatChangesIsServedThroughoutInTheLab(t *testing.T) {
+	all := []string{"rs160", "rs170", "rs180"}
+	site := func(vip string) *inventory.Site {
+		s := labSite(inventory.DR, "192.168.0.1", all...)
+		s.Services[0].Address = netip.MustParseAddr(vip)
+		return s
+	}
+	l := startLab(t, site("192.168.0.200"))
+	l.converge(site("192.168.0.200"))
+	l.entries(func(_ ipvs.Key, e *ipvs.Destination) { e.Active = 2 })
+	f := l.fleet(site("192.168.0.201"))
+	observe := f.Observe
+	l.goes = "192.168.0.200"
+	f.Observe = func(e Event) {
+		observe(e)
+		serving := 0
+		l.entries(func(_ ipvs.Key, d *ipvs.Destination) {
+			if d.Weight > 0 {
+				serving++
+			}
+		})
+		if serving == 0 {
+			t.Errorf("%+v: nobody serves either VIP", e)
+		}
+	}
+	out, err := f.Converge(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.became(out, map[string]Status{"lb": Changed, "rs160": Changed, "rs170": Changed, "rs180": Changed})
+	if !l.happened("change do rs160", "admit do lb address:192.168.0.201", "drain 6", "drain 0", "withdraw do lb ipvs", "change do rs160") {
+		t.Errorf("order: %q", l.events)
+	}
+	for _, h := range append([]string{"lb"}, all...) {
+		if l.holds(h, "192.168.0.200") || !l.holds(h, "192.168.0.201") {
+			t.Errorf("%s does not have the new VIP alone", h)
+		}
+	}
+	l.converge(site("192.168.0.201"))
+	if len(l.events) > 0 {
+		t.Errorf("something was left to do: %q", l.events)
+	}
+}
+
+// Where no real server of the new VIP is ready, the old one stays.
+func TestAVIPStaysWhereNothingComesInTheLab(t *testing.T) {
+	all := []string{"rs160", "rs170"}
+	site := func(vip string) *inventory.Site {
+		s := provenSite(inventory.DR, "192.168.0.1", all...)
+		s.Services[0].RequireListener = true
+		s.Services[0].Address = netip.MustParseAddr(vip)
+		s.Rollout.MaxFailures = 9 // the run goes on
+		return s
+	}
+	l := startLab(t, site("192.168.0.200"))
+	l.converge(site("192.168.0.200"))
+	for _, h := range all {
+		l.lab.Machine(h).Listeners = nil
+	}
+	_, out := l.run(site("192.168.0.201"))
+	if got := statuses(out); got["lb"] != Failed || got["rs160"] != Failed || got["rs170"] != Failed {
+		t.Errorf("%v: %v", got, result(out, "rs160").Err)
+	}
+	if !strings.Contains(l.table(), "192.168.0.200:80 -r 192.168.0.160:80 -g -w 3") {
+		t.Errorf("nobody serves any more:\n%s", l.table())
+	}
+	for _, h := range all {
+		if !l.holds(h, "192.168.0.200") {
+			t.Errorf("%s lost the old VIP", h)
+		}
 	}
 }

@@ -84,20 +84,22 @@ func (p *prover) touched(m *member) bool {
 	return false
 }
 
-// serves says whether clients were sent to the real server when the run began.
-func (p *prover) serves(name string) bool {
-	for _, d := range p.members {
-		for _, e := range d.entries {
-			if e.host == name && e.Dest.Weight > 0 {
-				return true
-			}
+// inForce says whether clients were sent to the place when the run began.
+func (p *prover) inForce(pl verify.Place, host string) bool {
+	d := p.byName[pl.Director]
+	return d != nil && slices.ContainsFunc(d.entries, func(e *entry) bool {
+		if e.host != host || e.Dest.Weight == 0 {
+			return false
 		}
-	}
-	return false
+		if pl.FWMark != 0 {
+			return e.Service.Mark == pl.FWMark
+		}
+		return e.Service.Addr == pl.Addr && int(e.Service.Port) == pl.Port && e.Service.Protocol == pl.Protocol
+	})
 }
 
-// before notes what is broken already where clients are sent all the same: it
-// is told, and not held against a change that mends something else. A real
+// before notes what is broken already in the places that clients are sent to all
+// the same: it is told, and not held against a change that mends something else. A real
 // server that is new must be whole.
 func (p *prover) before(ctx context.Context) {
 	var hosts []*member
@@ -107,9 +109,15 @@ func (p *prover) before(ctx context.Context) {
 		}
 	}
 	each(p.Fleet, hosts, func(m *member) {
-		serves := p.serves(m.host.Name)
-		// Who answers for a VIP before a new real server has it is not it.
-		found, err := p.look(ctx, m, func(c *verify.Check) bool { return serves || c.Kind == verify.Alone })
+		excused := map[*verify.Check]bool{}
+		for _, pl := range p.places[m.host.Name] {
+			in := p.inForce(pl, m.host.Name)
+			for _, c := range pl.Checks {
+				// Who answers for a VIP before a new real server has it is not it.
+				excused[c] = excused[c] || in || c.Kind == verify.Alone
+			}
+		}
+		found, err := p.look(ctx, m, func(c *verify.Check) bool { return excused[c] })
 		if err != nil {
 			return // whatever it was, it is found again
 		}

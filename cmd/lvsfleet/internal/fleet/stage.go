@@ -130,6 +130,12 @@ func (r *run) transact(waiting context.Context, m *member, s inventory.Stage, ga
 	name := m.host.Name
 	progress := r.progress(name, s)
 	begun := m.begun // a real server has begun on all of it
+	if r.expanded.has(name) {
+		var err error
+		if begun, err = m.session.Begin(ctx, r.transaction(m, s), progress); err != nil {
+			return false, fmt.Errorf("begin on %s: %w", name, err)
+		}
+	}
 	if m.director() {
 		tx, err := r.directorsTurn(ctx, m, s)
 		if err != nil {
