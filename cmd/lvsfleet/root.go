@@ -57,7 +57,7 @@ TUN. SITE is a file or a folder; left out, it is ./site.hcl.`,
 		return g.check(cmd)
 	}
 	root.AddCommand(
-		newValidate(g), newRender(g), newDiff(g), newConverge(g), newRollback(g), newRemove(g), newVerify(g), newDrift(g), newHistory(g), newGraph(g),
+		newValidate(g), newRender(g), newDiff(g), newPlan(g), newConverge(g), newRollback(g), newRemove(g), newVerify(g), newDrift(g), newHistory(g), newGraph(g),
 		newImport(g), newHostKeys(g), newFmt(g), newLab(g), newDebug(g), newVersion(g),
 	)
 	for _, c := range root.Commands() {

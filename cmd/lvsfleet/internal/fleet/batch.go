@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet/plan"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/director"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
@@ -32,18 +33,6 @@ func outage(host string, places []place) *OutageError {
 		e.Services = append(e.Services, p.String())
 	}
 	return e
-}
-
-// size is how many real servers the batch number n has, of total.
-func size(batch []inventory.Share, n, total int) int {
-	if len(batch) == 0 {
-		return total
-	}
-	s := batch[min(n, len(batch)-1)]
-	if s.Percent {
-		return max(1, total*s.N/100)
-	}
-	return max(1, s.N)
 }
 
 // pick takes up to n of the pending, in order, so that every service keeps an
@@ -177,7 +166,7 @@ func (r *run) batches(ctx context.Context, pending []*member) {
 			return
 		}
 		serving := r.serving()
-		batch, rest := r.pick(pending, size(r.Site.Rollout.Batch, n, total), serving)
+		batch, rest := r.pick(pending, plan.Size(r.Site.Rollout.Batch, n, total), serving)
 		if len(batch) == 0 {
 			batch, rest = pending[:1], pending[1:]
 			if !r.AllowOutage {

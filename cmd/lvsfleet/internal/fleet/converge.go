@@ -137,6 +137,7 @@ func (r *run) carryOut(ctx context.Context, approve func([]Finding) (asked bool,
 		r.lastToLeave(pending)
 	}
 	outages := append(r.foresee(pending), gaps...)
+	r.outages = outages
 	r.lendFor(pending)
 	if len(outages) > 0 && !r.AllowOutage {
 		return r.refuseOutages(outages)
@@ -222,8 +223,9 @@ type run struct {
 	status  map[string]Status // of the hosts in failed
 	dropped []*entry          // what was deleted before its real server changed
 
-	unread   []plan.Unread // directors that were not read
-	departed []plan.Entry  // in force on directors that have left the inventory
+	outages  []*OutageError // foreseen
+	unread   []plan.Unread  // directors that were not read
+	departed []plan.Entry   // in force on directors that have left the inventory
 	found    map[entryOn]inForce
 	named    map[entryOn]verdict // what was decided of entries that directors get
 	unproved map[string]error    // real servers that are not named, by name; their proof failed

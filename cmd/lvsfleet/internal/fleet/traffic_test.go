@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lvsfleet/lvsfleet/cmd/lvsfleet/internal/fleet/plan"
 	"github.com/lvsfleet/lvsfleet/inventory"
 	"github.com/lvsfleet/lvsfleet/providers/ipvs"
 )
@@ -430,7 +431,7 @@ func TestBatchesCountTheDisturbed(t *testing.T) {
 		{nil, 4, []int{4}},
 	} {
 		for n, want := range tt.want {
-			if got := size(tt.batch, n, tt.total); got != want {
+			if got := plan.Size(tt.batch, n, tt.total); got != want {
 				t.Errorf("%v of %d: batch %d has %d, want %d", tt.batch, tt.total, n, got, want)
 			}
 		}
