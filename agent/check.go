@@ -74,7 +74,13 @@ func (e *Engine) look(ctx context.Context, req Request, layers ...Layer) (Report
 	}
 	e.id = p.id
 	r := Report{Identity: p.id, Notes: p.plan.Notes, Transient: p.plan.Transient, Removes: p.removes}
-	return e.checkSteps(ctx, p.on, r, p.plan, p.gone, layers...)
+	r, plan, err := e.checkSteps(ctx, p.on, r, p.plan, p.gone, layers...)
+	if err == nil && p.inherited != nil {
+		for n, i := range r.Items {
+			r.Items[n].New = !i.Change.Holds() && p.inherited.NewWish(changeOf(i))
+		}
+	}
+	return r, plan, err
 }
 
 // checkSteps fills the report in with every step of the layers; those of gone

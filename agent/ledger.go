@@ -45,6 +45,13 @@ type planned struct {
 	// removes: what lvsfleet once made here, and is not wanted any more, has a
 	// part in it.
 	removes bool
+	// inherited is the ledger where it was made for just what is asked now; nil:
+	// it was not.
+	inherited *ledger.Ledger
+}
+
+func changeOf(i Item) ledger.Change {
+	return ledger.Change{Step: i.Step, Boot: i.Layer == Boot, Gone: i.Gone, Change: i.Change}
 }
 
 // planFor plans what is asked for.
@@ -92,6 +99,9 @@ func (e *Engine) planFor(ctx context.Context, h host.Host, req Request) (planned
 			return p, err
 		}
 	}
+	if req.Kind == Converge && !shrinks && !b.Empty() && b.Asked(want) {
+		p.inherited = &b.Ledger
+	}
 	if shrinks {
 		p.plan, p.gone = b.Complete(sys, p.plan, want)
 		p.on = ledger.Keeper{Host: h, Ledger: b.Ledger}
@@ -104,10 +114,19 @@ func (b book) next(path string, req Request, r Report) (book, step.Change, error
 	var changes []ledger.Change
 	for _, i := range r.Items {
 		if !i.Change.Holds() || i.Gone {
-			changes = append(changes, ledger.Change{Step: i.Step, Boot: i.Layer == Boot, Gone: i.Gone, Change: i.Change})
+			changes = append(changes, changeOf(i))
 		}
 	}
 	n := book{b.Next(providers.SystemOf(r.Identity.OS), req.Desired, req.whole(), changes), step.Absent}
+	if req.Kind == Converge {
+		var ids []string
+		for _, i := range r.Items {
+			if !i.Gone {
+				ids = append(ids, i.Step)
+			}
+		}
+		n.Ledger = n.Planned(req.Desired, ids, req.whole())
+	}
 	before, err := b.File()
 	if err != nil {
 		return book{}, step.Change{}, err

@@ -141,6 +141,9 @@ type Item struct {
 	Change step.Change `json:"change"`
 	// Gone: the step is about what is not wanted any more.
 	Gone bool `json:"gone,omitempty"`
+	// New: the host is as an earlier build has left it, which did not want this
+	// (ledger.Ledger.NewWish). It is no drift.
+	New bool `json:"new,omitempty"`
 }
 
 // A Layer says which of the two truths a step is about.

@@ -54,6 +54,7 @@ type jsonFinding struct {
 type jsonItem struct {
 	Step  string      `json:"step"`
 	Layer agent.Layer `json:"layer"`
+	New   bool        `json:"new,omitempty"` // agent.Item.New
 	Diff  string      `json:"diff,omitempty"`
 	Ops   []string    `json:"ops,omitempty"`
 	Notes []string    `json:"notes,omitempty"`
@@ -124,7 +125,7 @@ func (p *printer) toJSON(f fleet.Finding) jsonFinding {
 		if i.Change.Holds() && len(i.Change.Told()) == 0 {
 			continue
 		}
-		item := jsonItem{Step: i.Step, Layer: i.Layer, Diff: i.Change.Diff, Notes: i.Change.Told(), Noted: identities(i.Change.Notes)}
+		item := jsonItem{Step: i.Step, Layer: i.Layer, New: i.New, Diff: i.Change.Diff, Notes: i.Change.Told(), Noted: identities(i.Change.Notes)}
 		if p.ops {
 			for _, op := range i.Change.Do {
 				item.Ops = append(item.Ops, op.String())
@@ -163,7 +164,11 @@ func (p *printer) finding(w io.Writer, f fleet.Finding) {
 	}
 	for _, i := range f.Report.Items {
 		if !i.Change.Holds() {
-			fmt.Fprintf(&b, "  %s %s\n", p.paint.cyan(inline(string(i.Layer))), inline(i.Step))
+			of := ""
+			if i.New {
+				of = " (new with this version)"
+			}
+			fmt.Fprintf(&b, "  %s %s%s\n", p.paint.cyan(inline(string(i.Layer))), inline(i.Step), of)
 			p.diff(&b, i.Change.Diff)
 			if p.ops {
 				for _, op := range i.Change.Do {

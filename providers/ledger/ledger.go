@@ -33,7 +33,12 @@ type Ledger struct {
 	Version int `json:"version"`
 	// For are the parts (inventory.Desired.Parts) that what is here was made
 	// for.
-	For   []string  `json:"for,omitempty"`
+	For []string `json:"for,omitempty"`
+	// Steps are the IDs of all steps that were planned for them, whether they
+	// changed anything or not; builds before it wrote none.
+	Steps []string `json:"steps,omitempty"`
+	// None: they were planned with network = "none".
+	None  bool      `json:"none,omitempty"`
 	Live  []Step    `json:"live,omitempty"`  // in the order in which they were made
 	Files []File    `json:"files,omitempty"` // in the order in which they were first written
 	IPVS  []Service `json:"ipvs,omitempty"`  // by key

@@ -23,7 +23,7 @@ type Change struct {
 // Next is the ledger once the changes are made, for d to hold: all that is
 // wanted of the host where whole is set, else a part.
 func (l Ledger) Next(sys System, d inventory.Desired, whole bool, changes []Change) Ledger {
-	n := Ledger{Live: slices.Clone(l.Live), Files: slices.Clone(l.Files), IPVS: slices.Clone(l.IPVS), rest: l.rest}
+	n := Ledger{Live: slices.Clone(l.Live), Files: slices.Clone(l.Files), IPVS: slices.Clone(l.IPVS), Steps: l.Steps, None: l.None, rest: l.rest}
 	n.For = d.Parts()
 	if !whole {
 		n.For = slices.Concat(l.For, n.For)
@@ -33,7 +33,7 @@ func (l Ledger) Next(sys System, d inventory.Desired, whole bool, changes []Chan
 	for _, c := range changes {
 		switch {
 		case c.Boot:
-			n.boot(sys, l, c, d.Network == "none")
+			n.boot(sys, l, c, none(d))
 		case c.Gone:
 			// What has to stay, and is told of, is still ours.
 			if !c.Holds() || len(c.Notes) == 0 {
@@ -48,6 +48,66 @@ func (l Ledger) Next(sys System, d inventory.Desired, whole bool, changes []Chan
 		}
 	}
 	return n
+}
+
+// Planned is the ledger with the IDs of all steps that were planned for d: all
+// that is wanted of the host where whole is set, else a part.
+func (l Ledger) Planned(d inventory.Desired, ids []string, whole bool) Ledger {
+	l.None = none(d)
+	if !whole {
+		ids = slices.Concat(l.Steps, ids)
+	}
+	l.Steps = slices.Clone(ids)
+	slices.Sort(l.Steps)
+	l.Steps = slices.Compact(l.Steps)
+	return l
+}
+
+// none says whether nothing of the network is wanted at the next boot.
+func none(d inventory.Desired) bool { return d.Network == "none" }
+
+// Asked says whether the ledger's contents were made for all that d asks for.
+func (l Ledger) Asked(d inventory.Desired) bool {
+	was := l.None
+	if l.Steps == nil { // of a build that did not say: it wrote nothing for the next boot then
+		was = len(l.Files) == 0
+	}
+	return was == none(d) && !slices.ContainsFunc(d.Parts(), func(p string) bool { return !slices.Contains(l.For, p) })
+}
+
+// NewWish says whether what c lacks is lvsfleet's own new wish: the host is as an
+// earlier build has left it, and that build did not want it so, or at all. It is
+// to be asked where the ledger's contents were made for the same (Shrinks,
+// Asked): then it is this build that is another one. Rules of IPVS follow the
+// services, and are none.
+func (l Ledger) NewWish(c Change) bool {
+	planned := slices.Contains(l.Steps, c.Step)
+	if !c.Boot {
+		// Of runtime state what an earlier build would have recorded.
+		gain := func(e step.Effect) bool { return e.Kind == step.Support && e.Act == step.Gains }
+		return !planned && len(c.Undo) > 0 && len(c.Effects) > 0 &&
+			!slices.ContainsFunc(c.Effects, func(e step.Effect) bool { return !gain(e) }) &&
+			!slices.ContainsFunc(l.Live, func(s Step) bool { return s.ID == c.Step })
+	}
+	some := false
+	for _, o := range c.Do {
+		if o.Kind == step.Notify {
+			continue
+		}
+		var before *host.File
+		for _, u := range c.Undo {
+			if u.Path == o.Path && u.Kind == step.Write {
+				before = u.File
+			}
+		}
+		switch rec := l.file(o.Path); {
+		case rec != nil && (rec.Rules || !same(before, rec.Wrote)),
+			rec == nil && (planned || before != nil || o.Kind != step.Write):
+			return false
+		}
+		some = true
+	}
+	return some
 }
 
 // Without is the ledger l, which came after before, where the files at the

@@ -60,12 +60,13 @@ const (
 	RulesNotLoaded    Code = "rules_not_loaded"
 
 	// Of a run.
-	Settled     Code = "settled"
-	ProofBefore Code = "proof_broken_before"
-	ProofBroken Code = "proof_broken"
-	NotProvable Code = "not_provable"
-	NothingLost Code = "nothing_taken_away"
-	HeldEntry   Code = "held_entry"
+	NewWithVersion Code = "new_with_version"
+	Settled        Code = "settled"
+	ProofBefore    Code = "proof_broken_before"
+	ProofBroken    Code = "proof_broken"
+	NotProvable    Code = "not_provable"
+	NothingLost    Code = "nothing_taken_away"
+	HeldEntry      Code = "held_entry"
 )
 
 // wordings are the sentences. One that is put better moves what it was to
@@ -135,10 +136,11 @@ var wordings = map[Code]wording{
 
 	RulesNotLoaded: {text: "{1}"},
 
-	Settled:     {text: "{1}"},
-	ProofBefore: {text: "{1}: {2} (it was so before)", about: []int{1, 2}},
-	ProofBroken: {text: "{1}: {2}", about: []int{1, 2}},
-	NothingLost: {text: "{1}", about: []int{1}},
-	HeldEntry:   {text: "{1} of {2} is held, and left as it was found: it is not proved in this run ({3})", about: []int{1, 2}},
-	NotProvable: {text: "its path is not provable: {1}", about: []int{1}},
+	NewWithVersion: {text: "{1} {2} is new with this version: the next converge makes it so", about: []int{1, 2}},
+	Settled:        {text: "{1}"},
+	ProofBefore:    {text: "{1}: {2} (it was so before)", about: []int{1, 2}},
+	ProofBroken:    {text: "{1}: {2}", about: []int{1, 2}},
+	NothingLost:    {text: "{1}", about: []int{1}},
+	HeldEntry:      {text: "{1} of {2} is held, and left as it was found: it is not proved in this run ({3})", about: []int{1, 2}},
+	NotProvable:    {text: "its path is not provable: {1}", about: []int{1}},
 }

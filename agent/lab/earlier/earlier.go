@@ -77,7 +77,7 @@ func read(name string, v any) error {
 	return nil
 }
 
-// Hosts gives the fixtures of a set: "dr", "nat", "tun" (sites of which each
+// Hosts gives the fixtures of a set: "dr", "nat", "tun", "eras" (sites of which each
 // host was left in several states) or "watched".
 func Hosts(set string) ([]Fixture, error) {
 	var list []Fixture
@@ -85,7 +85,7 @@ func Hosts(set string) ([]Fixture, error) {
 	return list, err
 }
 
-// Site is one of the sites "dr", "nat" and "tun".
+// Site is one of the sites "dr", "nat", "tun" and "eras".
 func Site(name string) (*inventory.Site, error) {
 	dir, err := os.MkdirTemp("", "site")
 	if err != nil {

@@ -47,11 +47,12 @@ type sight struct {
 	note note.Note // of ClassForeign
 }
 
-// differences lists what does not hold, by class.
+// differences lists what does not hold, by class. What only this build wants is
+// none: somebody is to see it in a converge first.
 func differences(r agent.Report) []sight {
 	var list []sight
 	for _, i := range r.Items {
-		if !i.Change.Holds() {
+		if !i.Change.Holds() && !i.New {
 			list = append(list, sight{key: key{class: classOf(i), step: i.Step}, diff: i.Change.Diff})
 		}
 	}
@@ -97,8 +98,22 @@ func notes(r agent.Report) []string {
 	if r.Unsettled != "" {
 		list = append(list, "unsettled: "+r.Unsettled)
 	}
+	for _, n := range news(r) {
+		list = append(list, n.String())
+	}
 	for _, s := range noted(r) {
 		list = append(list, s.diff)
+	}
+	return list
+}
+
+// news are what only this build wants of the host.
+func news(r agent.Report) []note.Note {
+	var list []note.Note
+	for _, i := range r.Items {
+		if !i.Change.Holds() && i.New {
+			list = append(list, note.New(note.NewWithVersion, i.Layer, i.Step))
+		}
 	}
 	return list
 }

@@ -34,10 +34,11 @@ func (t *tries) givenUp(host string) GivenUp {
 	return GivenUp{Host: host, Since: t.Since, Tries: t.N, Error: t.Error}
 }
 
-// repairable lists the steps of the host that converge would change.
+// repairable lists the steps of the host that converge would change; none where
+// it would do something that is new with this version too.
 func (h *watched) repairable() []string {
-	if h.state.State != Drifted {
-		return nil
+	if h.state.State != Drifted || h.news {
+		return nil // a converge would also do what nobody has seen yet
 	}
 	var steps []string
 	for _, r := range h.open {

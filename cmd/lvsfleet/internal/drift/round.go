@@ -216,7 +216,7 @@ func (w *Watcher) take(h *watched, f finding) {
 // report keeps of a report what is asked for again.
 func (h *watched) report(r agent.Report) {
 	h.differs, h.noted = differences(r), noted(r)
-	h.busy = r.UnderWay != ""
+	h.busy, h.news = r.UnderWay != "", len(news(r)) > 0
 	h.state.Release = release(r)
 	h.state.Notes, h.state.Transient = notes(r), slices.Clone(r.Transient)
 }

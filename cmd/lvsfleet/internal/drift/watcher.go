@@ -116,6 +116,7 @@ type watched struct {
 	differs  []sight   // of the last report
 	noted    []sight   // foreign settings, of the last report
 	busy     bool      // a change was under way
+	news     bool      // a converge would do what is new with this version
 	repaired time.Time // by this watcher, the last time; zero: never
 }
 

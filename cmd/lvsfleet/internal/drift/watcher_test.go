@@ -291,6 +291,20 @@ func TestForeignSettingsAreDriftOnceTheyAppear(t *testing.T) {
 	expect(t, "what goes", told(b.round(t)), "-lb foreign ipvs else")
 }
 
+// What only this build wants is told and is no drift: nobody is alerted.
+func TestWhatIsNewWithThisVersionIsNoDrift(t *testing.T) {
+	b := newBench(t, drift.Settings{Site: testSite("lb", "rs1")}, nil)
+	unit := item(agent.Boot, "file:/etc/unit", "+x")
+	unit.New = true
+	b.world.set("rs1", func(h *fakeHost) { h.report.Items = []agent.Item{unit} })
+	expect(t, "new with this version", told(b.round(t)))
+	if h := b.host("rs1"); h.State != drift.Clean || len(h.Drifts) != 0 || len(h.Notes) != 1 || !strings.Contains(h.Notes[0], "file:/etc/unit is new with this version") {
+		t.Errorf("%+v", h)
+	}
+	b.world.set("rs1", func(h *fakeHost) { h.report.Items = []agent.Item{unit, item(agent.Live, "sysctl:x", "-c")} })
+	expect(t, "and drift beside it", told(b.round(t)), "+rs1 live sysctl:x")
+}
+
 func TestALostLineIsOpenedAgainAndAHostThatIsGoneIsToldOnce(t *testing.T) {
 	b := newBench(t, drift.Settings{Site: testSite("lb", "rs1")}, nil)
 	b.round(t)
@@ -549,6 +563,29 @@ func TestWhatDriftedIsRepairedWithinBounds(t *testing.T) {
 	expect(t, "nothing more", told(b.round(t)))
 	if fmt.Sprint(runs) != "[[rs1] [rs2]]" {
 		t.Errorf("%v", runs)
+	}
+}
+
+// A repair converges the whole host: where that would do what nobody has seen
+// yet, a person is waited for.
+func TestWhatIsNewWithThisVersionIsNotRepaired(t *testing.T) {
+	repairs := 0
+	b := repairing(t, 1, func(b *bench, hosts []string) (fleet.Outcome, error) {
+		repairs++
+		b.world.set("rs1", func(h *fakeHost) { h.report = agent.Report{} })
+		return fleet.Outcome{Results: []fleet.Result{{Host: "rs1", Status: fleet.Changed}}}, nil
+	})
+	unit := item(agent.Boot, "file:/etc/unit", "+x")
+	unit.New = true
+	b.world.set("rs1", func(h *fakeHost) { h.report.Items = []agent.Item{unit, item(agent.Live, "sysctl:x", "-c")} })
+	b.round(t)
+	if repairs != 0 || b.host("rs1").State != drift.Drifted {
+		t.Fatalf("%d repairs, %+v", repairs, b.host("rs1"))
+	}
+	b.world.set("rs1", broken) // somebody has converged, and it drifts
+	b.round(t)
+	if repairs != 1 {
+		t.Errorf("%d repairs", repairs)
 	}
 }
 

@@ -1,8 +1,8 @@
 // Command generate writes the fixtures of package earlier. It is kept to say
 // how they came about: it needs the interfaces of the build that it is to speak
 // for, and was run in a tree of commit 6484de9 (there it was
-// agent/lab/earlier/main.go), from which dr.hcl, nat.hcl and
-// tun.hcl are too:
+// agent/lab/earlier/main.go), from which dr.hcl, nat.hcl and tun.hcl are too;
+// eras.hcl was examples/eras/site.hcl there:
 //
 //	go build ./cmd/lvsfleet && go run ./agent/lab/earlier FOLDER ./lvsfleet
 //
@@ -60,7 +60,7 @@ type file struct {
 const guardPath = "/var/guard"
 
 func main() {
-	for _, site := range []string{"dr", "nat", "tun"} {
+	for _, site := range []string{"dr", "nat", "tun", "eras"} {
 		all, err := ofSite(site)
 		if err == nil {
 			err = write(filepath.Join(os.Args[1], site+".json.gz"), all)
