@@ -175,10 +175,13 @@ func (r *reversal) coming(ctx context.Context, h host.Host) (bool, error) {
 func (r *reversal) need(ctx context.Context, h host.Host) (need, error) {
 	var n need
 	var edits []ipvs.Edit
-	for _, op := range r.change.Do {
+	for i, op := range r.change.Do {
 		switch op.Kind {
 		case Run:
 			needed, waits, err := op.needed(ctx, h)
+			if err == nil && needed {
+				needed, err = r.last(ctx, h, i)
+			}
 			if err != nil {
 				return need{}, err
 			}
@@ -214,6 +217,28 @@ func (r *reversal) need(ctx context.Context, h host.Host) (need, error) {
 	}
 	return n, nil
 }
+
+// last says whether what the operation sets is not set again by a later one that
+// finds it so. Several changes of one setting became one step: the values that it
+// had in between lead to the last one, and are nothing to come back to from there.
+func (r *reversal) last(ctx context.Context, h host.Host, i int) (bool, error) {
+	if !r.change.Do[i].sets() {
+		return true, nil
+	}
+	for _, op := range r.change.Do[i+1:] {
+		if op.Kind != Run || !op.sets() || !slices.Equal(op.If[0].Argv, r.change.Do[i].If[0].Argv) {
+			continue
+		}
+		if needed, _, err := op.needed(ctx, h); err != nil || !needed {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// sets says whether the operation is for a value that is not there yet: it asks
+// for nothing else.
+func (o Op) sets() bool { return len(o.If) == 1 && o.If[0].Not && !o.If[0].Guard }
 
 // needed asks the conditions of a command: whether it is to be run, and
 // whether it still waits for others. One that only waits follows others and
