@@ -174,6 +174,8 @@ func TestAnswersInFlightAreBounded(t *testing.T) {
 		<-said // the line was cut, or all was taken
 		close(free)
 	}()
+	cut := time.AfterFunc(30*time.Second, c.Cut) // whatever becomes of it
+	defer cut.Stop()
 	_, err := c.call(t.Context(), request{Method: methodCheck}, func(Event) {
 		select {
 		case <-free:

@@ -30,6 +30,9 @@ func TestTheScriptsByARealShell(t *testing.T) {
 		{name: "undo what is being undone, in another boot", script: journal.UndoScript, token: "undo", boot: "b2", file: "was"},
 		{name: "undo after the commit", script: journal.UndoScript, token: "commit", boot: "b1", live: true, file: "was"},
 		{name: "undo after the commit and a boot", script: journal.UndoScript, token: "commit", boot: "b2", live: true, file: "was"},
+		{name: "undo what was withdrawn", script: journal.UndoScript, token: "withdrawn", boot: "b1", live: true, file: "was"},
+		{name: "undo what was withdrawn, in another boot", script: journal.UndoScript, token: "withdrawn", boot: "b2", live: true, file: "was"},
+		{name: "finish what was withdrawn", script: journal.FinishScript, token: "withdrawn", boot: "b1", file: "was", fails: true},
 		{name: "finish what is committed", script: journal.FinishScript, token: "commit", boot: "b1", file: "is"},
 		{name: "finish what is open", script: journal.FinishScript, token: "open", boot: "b1", file: "was", fails: true},
 		{name: "finish what is being undone", script: journal.FinishScript, token: "undo", boot: "b1", file: "was", fails: true},
@@ -72,7 +75,7 @@ func TestTheScriptsByARealShell(t *testing.T) {
 				put(filepath.Join(root, "run", "boot"), tt.boot+"\n", 0o600)
 			}
 			at := "was"
-			if tt.token == "commit" && tt.script == journal.UndoScript {
+			if (tt.token == "commit" || tt.token == "withdrawn") && tt.script == journal.UndoScript {
 				at = "is"
 			}
 			put(target, at, 0o600)

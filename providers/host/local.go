@@ -26,7 +26,7 @@ const AdminPath = "/sbin:/usr/sbin:/bin:/usr/bin:/usr/local/sbin:/usr/local/bin:
 // print, in bytes.
 const (
 	MaxFile   = 64 << 20
-	MaxOutput = 256 << 20
+	MaxOutput = 64 << 20
 )
 
 // pipeGrace is how long a command's descendants may hold its output open

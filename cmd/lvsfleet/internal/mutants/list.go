@@ -27,6 +27,21 @@ var mutants = []mutant{
 	{name: "a finish is made under somebody else's lease", file: "agent/finish.go", old: "case runOf(holder) == j.Run():\n\t\treturn true", new: "case runOf(holder) != \"\":\n\t\treturn true"},
 	{name: "a session undoes under somebody else's lease", file: "agent/lease.go", old: "case errors.As(err, &taken):\n\t\treturn false, nil", new: "case errors.As(err, &taken):\n\t\treturn true, nil"},
 
+	// A commit that cannot be carried out.
+	{name: "a commit stands that cannot be carried out", file: "agent/finish.go", old: "if refused || !errors.As(err, &failed) ||", new: "if refused || errors.As(err, &failed) ||"},
+	{name: "a commit that is withdrawn leaves its files", file: "agent/settle.go", old: "if withdrawn {\n\t\tfor _, f", new: "if withdrawn && mark == \"-\" {\n\t\tfor _, f"},
+	{name: "undo.sh leaves the files of a commit that was withdrawn", file: "agent/journal/script.go", old: ` || test -f "$dir/withdrawn"`, new: ""},
+	{name: "what cannot be replaced is staged all the same", file: "agent/begin.go", old: "if err == nil && is {", new: "if err == nil && is && ctx.Err() != nil {"},
+	{name: "an immutable file is in nobody's way", file: "providers/host/local_linux_attr.go", old: "case flags&immutableFlag != 0:", new: "case flags&immutableFlag != 0 && err != nil:"},
+	{name: "a replaced file loses its ACL", file: "providers/host/local.go", old: "if err := keepAttributes(to, from); err != nil {", new: "if err := keepAttributes(from, from); err != nil {"},
+
+	// What a host says.
+	{name: "an answer may weigh what it likes", file: "agent/weigh.go", old: "if weight > maxWeight {", new: "if weight > maxWeight && depth < 0 {"},
+	{name: "each nonce has a goroutine", file: "agent/client.go", old: "c.latest(h.res.Nonce)", new: "go c.answer(h.res.Nonce)"},
+	{name: "answers heap up", file: "agent/client.go", old: "c.kept.Add(int64(len(frame))) > maxAnswer", new: "c.kept.Add(int64(len(frame))) < 0"},
+	{name: "a password goes to who was not named", file: "agent/remote/become.go", old: "if slices.Contains(said.hosts, t.Name) {", new: "if len(said.hosts) > 0 {", run: "Password"},
+	{name: "a newline of a host begins a line", file: "cmd/lvsfleet/printer.go", old: `strings.ReplaceAll(printable(s), "\n", "\u2424")`, new: "printable(s)", run: "Forge"},
+
 	// Undo.
 	{name: "what is live is undone in another boot", file: "agent/settle.go", old: "whole && mark != \"\" && mark == head.Boot", new: "whole && mark != \"\" && head.Boot != \"\""},
 	{name: "what is live is undone first to last", file: "agent/settle.go", old: "range slices.Backward(steps)", new: "range slices.All(steps)"},
