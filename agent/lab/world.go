@@ -38,6 +38,16 @@ func newWorld(site *inventory.Site) *World {
 	return w
 }
 
+// NewWorld joins machines that no lab was started with. The gateways are what
+// routers have; one that a machine holds is that machine's.
+func NewWorld(gateways []netip.Addr, machines ...*sim.Machine) *World {
+	w := &World{gateways: slices.Clone(gateways)}
+	for _, m := range machines {
+		w.add(m)
+	}
+	return w
+}
+
 func (w *World) add(m *sim.Machine) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
