@@ -285,11 +285,11 @@ func (l *loader) withContext(ctx context.Context) { l.budget.ctx = ctx }
 // maxMelded bounds how many bytes the parser copies to join the lines of long
 // texts (parser_template.go, meldConsecutiveStringLiterals): it copies all that
 // stands before each line again. 2 GiB take about half a second.
-const maxMelded = 2 << 30
+const maxMelded int64 = 2 << 30
 
 // meldedTooLong finds the text that the parser would take too long to join.
 func meldedTooLong(tokens hclsyntax.Tokens) (hcl.Range, bool) {
-	var total, run int
+	var total, run int64
 	var from hcl.Range
 	for _, t := range tokens {
 		if t.Type != hclsyntax.TokenStringLit && t.Type != hclsyntax.TokenQuotedLit {
@@ -299,7 +299,7 @@ func meldedTooLong(tokens hclsyntax.Tokens) (hcl.Range, bool) {
 		if run == 0 {
 			from = t.Range
 		}
-		run += len(t.Bytes)
+		run += int64(len(t.Bytes))
 		if total += run; total > maxMelded {
 			return from, true
 		}
