@@ -12,6 +12,11 @@ import (
 // noSystem is a system with nothing of its own, and no table.
 type noSystem struct{ Table }
 
+// GiveBack knows of no rules.
+func (noSystem) GiveBack(now, _ []byte, _ []ipvs.Taken) []byte { return now }
+
+func (noSystem) Rules([]byte) []ipvs.Service { return nil }
+
 func (noSystem) Back(made []step.Made) []step.Step { return step.Reversals(made) }
 func (noSystem) Suppresses([]byte) bool            { return false }
 func (noSystem) KeepSuppression([]byte) step.Edit  { return nil }
