@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -9,7 +10,7 @@ import (
 )
 
 func newDiff(g *globals) *cobra.Command {
-	var ops bool
+	var ops, short bool
 	cmd := &cobra.Command{
 		Use:   "diff [SITE]",
 		Short: "Show what differs on the hosts; change nothing",
@@ -20,14 +21,19 @@ per host and step: "live" is in force now, "boot" holds from the next boot on.
   2  something differs`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runDiff(cmd.Context(), g, sitePath(args), ops)
+			return runDiff(cmd.Context(), g, sitePath(args), ops, short)
 		},
 	}
 	cmd.Flags().BoolVar(&ops, "ops", false, "also print the exact operations that converge would run")
+	cmd.Flags().BoolVar(&short, "short", false, "one line a step, and hosts that differ alike in one block")
+	cmd.MarkFlagsMutuallyExclusive("ops", "short")
 	return cmd
 }
 
-func runDiff(ctx context.Context, g *globals, path string, ops bool) error {
+func runDiff(ctx context.Context, g *globals, path string, ops, short bool) error {
+	if short && g.json {
+		return errors.New("--short is for people: leave it out with --json")
+	}
 	loaded, err := g.load(path, false)
 	if err != nil {
 		return err
@@ -43,7 +49,11 @@ func runDiff(ctx context.Context, g *globals, path string, ops bool) error {
 	if err != nil {
 		return err
 	}
-	newPrinter(g, ops).findings(found)
+	if pr := newPrinter(g, ops); short {
+		pr.short(found)
+	} else {
+		pr.findings(found)
+	}
 	if err := g.tellDeparted(path, loaded.Site); err != nil {
 		return err
 	}
