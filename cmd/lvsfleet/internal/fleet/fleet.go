@@ -53,6 +53,8 @@ type Fleet struct {
 	Observe func(Event) // nil: nobody watches; called concurrently
 	Clock   Clock       // nil: the machine's
 
+	patience time.Duration // of a test; 0: readPatience and changePatience
+
 	running atomic.Pointer[run] // nil: none
 }
 
@@ -273,7 +275,7 @@ func (f *Fleet) look(ctx context.Context, m *member) {
 	var err error
 	if m.session == nil {
 		f.observe(Event{Host: m.host.Name, Phase: PhaseConnect})
-		if m.session, err = f.Dial(ctx, m.host); err != nil {
+		if m.session, err = f.dial(ctx, m.host); err != nil {
 			m.err = err // it names the host
 			return
 		}

@@ -248,7 +248,7 @@ func (r *run) outsiders(ctx context.Context) error {
 func (r *run) outsider(ctx context.Context, h *inventory.Host, d *member) (live []agent.Entry, named map[ipvs.Key]bool, err error) {
 	named = map[ipvs.Key]bool{}
 	if d == nil || d.session == nil {
-		s, err := r.Dial(ctx, h)
+		s, err := r.dial(ctx, h)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -298,7 +298,7 @@ func (r *run) cleanOne(ctx context.Context, m *member) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	if m.session == nil {
-		s, err := r.Dial(ctx, m.host)
+		s, err := r.dial(ctx, m.host)
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ const (
 func (r *run) again(ctx context.Context, m *member, s inventory.Stage, commit bool) error {
 	clock := r.clock()
 	for end, tries := r.wholeBy(m), 0; ; {
-		session, err := r.Dial(ctx, m.host)
+		session, err := r.dial(ctx, m.host)
 		if err == nil {
 			err = session.Finish(context.WithoutCancel(ctx), r.Run, commit, r.progress(m.host.Name, s))
 			_ = session.Close() // it has begun nothing

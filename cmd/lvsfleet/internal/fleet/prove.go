@@ -308,7 +308,7 @@ func (p *prover) over(ctx context.Context, w hostChecks) ([]verify.Result, error
 	if m.err != nil {
 		return nil, fmt.Errorf("verify %s: %w", w.host, m.err)
 	}
-	session, err := p.Dial(ctx, m.host)
+	session, err := p.dial(ctx, m.host)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", w.host, err)
 	}

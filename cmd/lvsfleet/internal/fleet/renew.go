@@ -12,8 +12,8 @@ import (
 const loanFactor = 3
 
 // usual is how long a guard waits that watches over no loan.
-func (r *run) usual() time.Duration {
-	if t := time.Duration(r.Site.Rollout.ConfirmTimeout) * time.Second; t > 0 {
+func (f *Fleet) usual() time.Duration {
+	if t := time.Duration(f.Site.Rollout.ConfirmTimeout) * time.Second; t > 0 {
 		return t
 	}
 	return agent.DefaultConfirmTimeout

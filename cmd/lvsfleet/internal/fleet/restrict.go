@@ -151,7 +151,7 @@ func (r *run) readDeparted(ctx context.Context) {
 // tableOf logs in to a host for its table alone.
 func (r *run) tableOf(ctx context.Context, h *inventory.Host) ([]agent.Entry, error) {
 	r.observe(Event{Host: h.Name, Phase: PhaseConnect})
-	s, err := r.Dial(ctx, h)
+	s, err := r.dial(ctx, h)
 	r.observe(Event{Host: h.Name, Phase: PhaseDone})
 	if err != nil {
 		return nil, err

@@ -249,7 +249,7 @@ func (r *run) proveReachable(ctx context.Context, m *member, begun agent.Begun) 
 		return m.session, nil
 	}
 	if m.host.Connection != "local" {
-		return r.Dial(ctx, m.host)
+		return r.dial(ctx, m.host)
 	}
 	// There is no line to lose, but an operator's line may run through this
 	// host: those that it reached before must be reached again.
@@ -259,7 +259,7 @@ func (r *run) proveReachable(ctx context.Context, m *member, begun agent.Begun) 
 			continue
 		}
 		alone = false
-		s, err := r.Dial(ctx, o.host)
+		s, err := r.dial(ctx, o.host)
 		if err != nil {
 			return nil, fmt.Errorf("%s, which was reached before, is not any more: %w", o.host.Name, err)
 		}

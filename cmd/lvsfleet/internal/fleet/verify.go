@@ -62,7 +62,7 @@ func (f *Fleet) verifyHost(ctx context.Context, w hostChecks) ([]verify.Result, 
 		return nil, err
 	}
 	f.observe(Event{Host: w.host, Phase: PhaseConnect})
-	session, err := f.Dial(ctx, f.Site.Host(w.host))
+	session, err := f.dial(ctx, f.Site.Host(w.host))
 	if err != nil {
 		return nil, err // it names the host
 	}
