@@ -186,7 +186,7 @@ func TestClientsOfRandomRuns(t *testing.T) {
 	for _, class := range slices.Sorted(maps.Keys(found)) {
 		slices.SortStableFunc(found[class], func(a, b string) int { return cmp.Compare(len(a), len(b)) }) // the shortest story
 		if c, ok := known[class]; ok {
-			t.Logf("known, %d times: %s: %s", len(found[class]), class, c.why)
+			t.Logf("known, %d times: %s: %s\n%s", len(found[class]), class, c.why, found[class][0])
 			continue
 		}
 		t.Errorf("%s: %d times\n%s", class, len(found[class]), found[class][0])
