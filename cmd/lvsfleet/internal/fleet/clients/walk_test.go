@@ -124,7 +124,7 @@ type class struct {
 // known are the classes of findings that today's runs have. The walk in full
 // length meets each that is not rare: who mends one takes it off.
 var known = map[string]class{
-	nobodyServes + " / " + vipChanges: {why: "the new VIP is to be admitted with its entries before the old one is withdrawn"},
+	nobodyServes + " / " + vipChanges: {why: "where the new VIP is admitted with no entry (a limit, a refused login), the old one is withdrawn all the same"},
 	isCut + " / limited":              {why: "a director that directs nothing any more is not read in a run of its former real server alone"},
 	isCut + " / skipped":              {why: "a director that directs nothing any more, and is left out, is not counted as in force"},
 	nobodyServes + " / limited":       {rare: true, why: "the proof by NAT does not see that the real server's way back to clients is not by its director"},
