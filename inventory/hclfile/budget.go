@@ -86,7 +86,7 @@ func (c *counted) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 		}
 		b.told = true
 		if b.ctx != nil && b.ctx.Err() != nil {
-			return cty.DynamicVal, nil // that is said once, of all
+			return cty.DynamicVal, nil //nolint:nilerr // that is said once, of all
 		}
 		if b.overworked() {
 			return cty.DynamicVal, hcl.Diagnostics{{

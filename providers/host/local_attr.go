@@ -62,13 +62,13 @@ func (l *Local) Obstacle(_ context.Context, staged, target string) (Obstacle, bo
 	if !ok || !ok2 {
 		return Obstacle{}, false, nil
 	}
-	if uint64(at.Dev) != uint64(by.Dev) && !info.IsDir() {
+	if at.Dev != by.Dev && !info.IsDir() {
 		return Obstacle{"it lies on another file system than its folder", "umount " + target + ", or leave the file to whoever mounts it"}, true, nil
 	}
-	if n := uint64(at.Nlink); staged != "" && info.Mode().IsRegular() && n > 1 {
+	if n := uint64(at.Nlink); staged != "" && info.Mode().IsRegular() && n > 1 { //nolint:unconvert // of another type on other systems
 		return Obstacle{
 			fmt.Sprintf("it has %d names (hard links), of which one alone would be replaced", n),
-			fmt.Sprintf("find the others (find / -xdev -inum %d), and make this one a file of its own, or the others symbolic links to it", uint64(at.Ino)),
+			fmt.Sprintf("find the others (find / -xdev -inum %d), and make this one a file of its own, or the others symbolic links to it", at.Ino),
 		}, true, nil
 	}
 	return Obstacle{}, false, nil

@@ -9,7 +9,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
-// Addr, Link and Tunnel are what a kernel has.
+// What a kernel has.
 type (
 	Addr   = kernel.Addr
 	Link   = kernel.Link

@@ -47,13 +47,13 @@ const (
 	Alters Act = "alters"
 )
 
-// Gain, Lose and Alter make an effect each. addr may be the zero Addr.
+// Gain is the effect of what comes; addr may be the zero Addr, here and below.
 func Gain(k EffectKind, addr netip.Addr) Effect { return Effect{Kind: k, Act: Gains, Addr: addr} }
 
-// Lose is Gain's opposite.
+// Lose is the effect of what goes.
 func Lose(k EffectKind, addr netip.Addr) Effect { return Effect{Kind: k, Act: Loses, Addr: addr} }
 
-// Alter is neither.
+// Alter is the effect of what stays and is another.
 func Alter(k EffectKind, addr netip.Addr) Effect { return Effect{Kind: k, Act: Alters, Addr: addr} }
 
 // Toward is the effect of a change between two states of which "" is "not

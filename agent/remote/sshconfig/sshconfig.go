@@ -353,8 +353,8 @@ func (q *query) match(l *line) bool {
 		word := args[0]
 		args = args[1:]
 		not := strings.HasPrefix(word, "!")
-		name := strings.ToLower(strings.TrimPrefix(word, "!"))
-		name, value, joined := strings.Cut(name, "=")
+		name, value, joined := strings.Cut(strings.TrimPrefix(word, "!"), "=")
+		name = strings.ToLower(name)
 		holds := false
 		switch name {
 		case "all":
@@ -374,8 +374,6 @@ func (q *query) match(l *line) bool {
 					return false
 				}
 				value, args = args[0], args[1:]
-			} else {
-				_, value, _ = strings.Cut(word, "=") // with its own case
 			}
 			list := strings.Split(value, ",")
 			switch name {

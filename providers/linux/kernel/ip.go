@@ -125,7 +125,7 @@ func device(f []string) (string, error) {
 	return name, nil
 }
 
-// A route is a default route.
+// A Route is a default route.
 type Route struct {
 	Via    []netip.Addr // more than one with several next hops; empty without gateway
 	Metric int

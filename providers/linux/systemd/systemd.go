@@ -71,7 +71,7 @@ func (u unfailed) Check(ctx context.Context, h host.Host) (step.Change, error) {
 		return step.Change{}, fmt.Errorf("ask whether %s failed: %w", u.unit, err)
 	}
 	if state, _, _ := strings.Cut(string(res.Stdout), "\n"); err != nil || state != "failed" {
-		return step.Change{}, nil // is-failed exits 0 if it is so
+		return step.Change{}, nil //nolint:nilerr // is-failed exits 0 if it is so
 	}
 	last := "no line of its journal is left"
 	res, err = host.Query(ctx, h, "journalctl", "--no-pager", "-q", "-o", "cat", "-n", "1", "-u", u.unit)

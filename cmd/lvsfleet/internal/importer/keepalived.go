@@ -212,7 +212,7 @@ func (c *source) include(st statement, deep int) ([]statement, bool, error) {
 	text, err := c.Open(name)
 	if err != nil {
 		c.found.note("%s: %s is not followed, since it cannot be read here: import that file too", st.at(), strings.Join(st.words, " "))
-		return nil, true, nil
+		return nil, true, nil //nolint:nilerr // it is told of in a note
 	}
 	list, err := c.parse(string(text), name, deep)
 	if err != nil {

@@ -52,11 +52,10 @@ type ldirectord struct {
 	found  *Found
 	checks []int // lines about health checks, notification and the program itself
 
-	now      *Service
-	line     int      // of its virtual=
-	reals    []option // its real servers, read when all of it is known
-	checked  bool     // somebody looks after the weights
-	anywhere bool     // a checktype at the top
+	now     *Service
+	line    int      // of its virtual=
+	reals   []option // its real servers, read when all of it is known
+	checked bool     // somebody looks after the weights
 }
 
 func (l *ldirectord) take(o option) error {

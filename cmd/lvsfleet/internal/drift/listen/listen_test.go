@@ -350,8 +350,10 @@ func TestNoAddressTakesThePlaceOfAllOthers(t *testing.T) {
 	}
 	_ = last.Close()
 	_ = last.Close() // twice gives back once
-	if !open("127.0.0.3") || !open("127.0.0.3") {
-		t.Error("what was given back is not given")
+	for range 2 {
+		if !open("127.0.0.3") {
+			t.Error("what was given back is not given")
+		}
 	}
 }
 
