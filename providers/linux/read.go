@@ -9,7 +9,7 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
-// What a kernel has.
+// Addr and the others are what a kernel has, as package kernel reads it.
 type (
 	Addr   = kernel.Addr
 	Link   = kernel.Link
