@@ -9,13 +9,16 @@ import (
 	"github.com/lvsfleet/lvsfleet/providers/step"
 )
 
-// Addr and the others are what a kernel has, as package kernel reads it.
-type (
-	Addr   = kernel.Addr
-	Link   = kernel.Link
-	Tunnel = kernel.Tunnel
-	route  = kernel.Route
-)
+// An Addr is one that a kernel has.
+type Addr = kernel.Addr
+
+// A Link is a network device of a kernel.
+type Link = kernel.Link
+
+// A Tunnel is an IP-in-IP device of a kernel.
+type Tunnel = kernel.Tunnel
+
+type route = kernel.Route
 
 // The reading commands, as conditions of operations name them.
 var (
