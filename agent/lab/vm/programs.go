@@ -85,7 +85,7 @@ func Programs(ctx context.Context, root, dir string) error {
 
 // Tests are the packages below providers whose own tests run in the machine as
 // well, each as the program NAME.test.
-func Tests() []string { return []string{"host", "ipvs", "verify"} }
+func Tests() []string { return []string{"ipvs", "verify"} }
 
 func build(ctx context.Context, root, out, pkg string, flags ...string) error {
 	argv := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", out}, flags...)

@@ -40,7 +40,6 @@ func (s *suite) all() {
 // kernel runs the tests of the packages that talk to the kernel.
 func (s *suite) kernel() {
 	for _, t := range []struct{ name, program string }{
-		{"addresses, links and routes, as ip prints them", "host"},
 		{"the IPVS table, by netlink, getsockopt and ipvsadm", "ipvs"},
 		{"the proof of a datapath", "verify"},
 	} {
