@@ -300,6 +300,13 @@ func (f *Files) Plan(w persist.Want, out *persist.Out) error {
 	if len(w.Gateways) > 0 || len(w.Director) > 0 {
 		return step.Refuse("set it there by hand", "lvsfleet does not write routes and addresses of interfaces for netplan")
 	}
+	// No host with this renderer was booted yet with a VIP of lvsfleet's.
+	for _, i := range w.Interfaces {
+		if slices.ContainsFunc(f.interfaces, func(have iface) bool { return have.dev == i.Device && have.manager == "NetworkManager" }) && len(w.Real) > 0 {
+			return step.Refuse(`use the renderer networkd, or network = "none" for live settings only`,
+				"netplan renders %s for NetworkManager, which lvsfleet does not set up virtual addresses beside yet", i.Device)
+		}
+	}
 	onLo := slices.ContainsFunc(w.Real, func(v persist.VIP) bool { return v.Dev == "lo" })
 	for _, i := range f.interfaces {
 		if onLo && i.dev == "lo" && i.manager == "NetworkManager" {

@@ -83,10 +83,12 @@ func TestPlan(t *testing.T) {
 		w     persist.Want
 		want  string // the refusal, the note, or the file written; "" nothing
 	}{
-		"as it is":               {map[string]string{"/etc/netplan/a.yaml": plain}, persist.Want{Interfaces: own("10.9.0.12/24"), Real: onLo}, ""},
-		"another own address":    {map[string]string{"/etc/netplan/a.yaml": plain}, persist.Want{Interfaces: own("10.9.0.13/24")}, "/etc/netplan/a.yaml gives eth0 the address 10.9.0.12/24, the inventory 10.9.0.13/24"},
-		"an interface by DHCP":   {map[string]string{"/etc/netplan/a.yaml": "network: {ethernets: {eth0: {dhcp4: yes}}}\n"}, persist.Want{Interfaces: own("10.9.0.13/24")}, "does not name the address 10.9.0.13/24"},
-		"what netplan refuses":   {map[string]string{"/etc/netplan/a.yaml": plain, "/etc/netplan/b.yaml": "network: [\n"}, persist.Want{}, "/etc/netplan/b.yaml: yaml: "},
+		"as it is":             {map[string]string{"/etc/netplan/a.yaml": plain}, persist.Want{Interfaces: own("10.9.0.12/24"), Real: onLo}, ""},
+		"another own address":  {map[string]string{"/etc/netplan/a.yaml": plain}, persist.Want{Interfaces: own("10.9.0.13/24")}, "/etc/netplan/a.yaml gives eth0 the address 10.9.0.12/24, the inventory 10.9.0.13/24"},
+		"an interface by DHCP": {map[string]string{"/etc/netplan/a.yaml": "network: {ethernets: {eth0: {dhcp4: yes}}}\n"}, persist.Want{Interfaces: own("10.9.0.13/24")}, "does not name the address 10.9.0.13/24"},
+		"what netplan refuses": {map[string]string{"/etc/netplan/a.yaml": plain, "/etc/netplan/b.yaml": "network: [\n"}, persist.Want{}, "/etc/netplan/b.yaml: yaml: "},
+		"a card by NetworkManager": {map[string]string{"/etc/netplan/a.yaml": "network: {renderer: NetworkManager, ethernets: {eth0: {addresses: [10.9.0.11/24]}}}\n"},
+			persist.Want{Real: onLo, Interfaces: []inventory.Interface{{Device: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.11/24")}}}}, "renders eth0 for NetworkManager"},
 		"lo by NetworkManager":   {map[string]string{"/etc/netplan/a.yaml": "network: {renderer: NetworkManager, ethernets: {lo: {addresses: [127.0.0.1/8]}}}\n"}, persist.Want{Real: onLo}, "has lo with the renderer NetworkManager"},
 		"a wildcard of networkd": {map[string]string{"/etc/netplan/a.yaml": plain, "/etc/systemd/network/90-all.network": "[Match]\nName=*\n"}, persist.Want{Real: onLo}, networkd.LoopbackFile},
 	} {
